@@ -1,0 +1,1 @@
+"""The event log: gapless numbered streams, written with the facts they tell."""

@@ -1,0 +1,282 @@
+"""Running the units that wait as one transaction: the algorithm both databases share.
+
+If a unit raises, the batch is rolled back, that unit is answered with its error and the rest run again as
+one batch; from the second failure on every unit runs in a savepoint, so a stream of bad units cannot hold
+up the good ones. A refusal (`VitrineError` before the first write) costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gateway.kernel.clock import Clock
+from gateway.kernel.errors import UnavailableError, VitrineError
+from gateway.kernel.events.log import EventLog
+from gateway.kernel.events.model import RecordedEvent
+from gateway.kernel.ids import IdSource
+from gateway.kernel.store.unit import Lane, Signals, Unit, UnitOfWork
+
+
+class UnitMisuseError(AssertionError):
+    """A unit broke the rule to decide before it writes (raised in strict mode, which tests use)."""
+
+
+class LostConnectionError(Exception):
+    """The database went away; whether a commit in flight happened must be looked up."""
+
+
+class TransientError(Exception):
+    """The database asked for the transaction to be run again (deadlock, serialization failure)."""
+
+
+@dataclass(slots=True)
+class Job:
+    """A unit with the caller that waits for it."""
+
+    unit: Unit[Any]
+    lane: Lane
+    locks: Sequence[str]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    value: Any = None
+    error: BaseException | None = None
+    hooks: list[Callable[[], None]] = field(default_factory=list)
+    signals: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told of a commit."""
+
+    signals: Signals
+    event_log: EventLog | None
+
+
+class Transaction(Protocol):
+    """One database connection as the batch needs it. Raises LostConnectionError and TransientError."""
+
+    def begin(self, locks: Sequence[str]) -> None: ...
+    def unit_of_work(self, now_ms: int, ids: IdSource) -> UnitOfWork: ...
+    def now_ms(self, clock: Clock) -> int: ...
+    def savepoint(self) -> None: ...
+    def release_savepoint(self) -> None: ...
+    def rollback_to_savepoint(self) -> None: ...
+    def rollback(self) -> None: ...
+    def commit(self) -> None: ...
+    def committed_after_loss(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How much one transaction may hold. There is no waiting to fill a batch."""
+
+    count: int = 512
+    milliseconds: float = 50.0
+    transient_retries: int = 20
+
+
+class BatchRunner:
+    """Runs batches on one connection. Not thread safe: one runner per writer or committer thread."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        ids: IdSource,
+        limits: BatchLimits,
+        listeners: Listeners,
+        *,
+        rehearse: bool = False,
+        strict: bool = False,
+    ) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._listeners = listeners
+        self._rehearse = rehearse
+        self._strict = strict
+
+    def run(self, jobs: list[Job], give_back: Callable[[list[Job]], None]) -> None:
+        """Run the jobs to their end and answer every caller; units beyond the time limit are given back."""
+        failures = 0
+        transient = 0
+        while jobs:
+            done: list[Job] = []
+            recorded: list[RecordedEvent] = []
+            try:
+                self._transaction.begin(sorted({lock for job in jobs for lock in job.locks}))
+                failed = self._run_units(jobs, done, recorded, savepoints=failures >= 2)
+                if failed is not None:
+                    self._transaction.rollback()
+                    failures += 1
+                    answer([failed], [], self._listeners)
+                    jobs = [job for job in jobs if job is not failed]
+                    continue
+                if len(done) < len(jobs):
+                    give_back(jobs[len(done) :])
+                    jobs = done
+                if failures < 2:
+                    try:
+                        self._finish([job.value[1] for job in done if job.value], recorded)
+                    except (LostConnectionError, TransientError):
+                        raise
+                    except Exception:
+                        # Whose rows failed is only known when each unit finishes in its own savepoint.
+                        self._transaction.rollback()
+                        failures = 2
+                        continue
+                self._transaction.commit()
+            except TransientError as error:
+                self._transaction.rollback()
+                transient += 1
+                if transient > self._limits.transient_retries:
+                    self._refuse(jobs, error)
+                    return
+                time.sleep(min(0.001 * 2**transient, 0.1))
+                continue
+            except LostConnectionError as error:
+                transient += 1
+                if not self._transaction.committed_after_loss():
+                    if transient > self._limits.transient_retries:
+                        self._refuse(jobs, error)
+                        return
+                    continue
+            except Exception as error:
+                self._transaction.rollback()
+                self._refuse(jobs, error)
+                return
+            for job in done:
+                if job.value:
+                    job.value, uow = job.value
+                    job.hooks = uow.hooks
+                    job.signals = uow.signals
+            answer(done, recorded, self._listeners)
+            return
+
+    def _run_units(
+        self, jobs: list[Job], done: list[Job], recorded: list[RecordedEvent], *, savepoints: bool
+    ) -> Job | None:
+        """Run units until the end or the time limit. Returns the job whose failure spoils the batch."""
+        deadline = time.monotonic() + self._limits.milliseconds / 1000
+        now_ms = self._transaction.now_ms(self._clock)
+        for job in jobs:
+            if done and time.monotonic() > deadline:
+                break
+            job.value = job.error = None
+            if savepoints:
+                self._transaction.savepoint()
+            elif self._rehearse:
+                self._run_once_for_nothing(job, now_ms)
+            uow = self._transaction.unit_of_work(now_ms, self._ids)
+            try:
+                value = job.unit(uow)
+                if savepoints:
+                    self._finish([uow], recorded)
+            except (LostConnectionError, TransientError):
+                raise
+            except Exception as error:
+                if isinstance(error, VitrineError) and not uow.wrote:
+                    job.error = error
+                    if savepoints:
+                        self._transaction.rollback_to_savepoint()
+                    done.append(job)
+                    continue
+                job.error = error
+                if self._strict and isinstance(error, VitrineError):
+                    job.error = UnitMisuseError(f"refused after writing: {error}")
+                    job.error.__cause__ = error
+                if not savepoints:
+                    return job
+                self._transaction.rollback_to_savepoint()
+                done.append(job)
+                continue
+            if savepoints:
+                self._transaction.release_savepoint()
+            job.value = (value, uow)
+            done.append(job)
+        return None
+
+    def _run_once_for_nothing(self, job: Job, now_ms: int) -> None:
+        """Test mode: a unit that leaves anything behind when it is rolled back shows on its second run."""
+        self._transaction.savepoint()
+        try:
+            job.unit(self._transaction.unit_of_work(now_ms, self._ids))
+        except (LostConnectionError, TransientError):
+            raise
+        except Exception:
+            # The second run raises it again, and that one counts.
+            self._transaction.rollback_to_savepoint()
+            return
+        self._transaction.rollback_to_savepoint()
+
+    def _finish(self, units: list[UnitOfWork], recorded: list[RecordedEvent]) -> None:
+        """Insert what the units appended, one statement per table, then number their events."""
+        if not units:
+            return
+        first = units[0]
+        appended = first.appended
+        if len(units) > 1:
+            appended = {}
+            for uow in units:
+                for statement, rows in uow.appended.items():
+                    appended.setdefault(statement, []).extend(rows)
+        for statement, rows in appended.items():
+            first.run_many(statement, rows)
+        events = [happened for uow in units for happened in uow.events]
+        if events:
+            assert self._listeners.event_log is not None, "this store has no event log"
+            recorded.extend(self._listeners.event_log.number(first, events))
+
+    def _refuse(self, jobs: list[Job], error: BaseException) -> None:
+        for job in jobs:
+            job.value = None
+            job.error = UnavailableError(
+                "store.unavailable",
+                "The database did not confirm the change; send the same request again with its key.",
+                retry_after_ms=1000,
+            )
+            job.error.__cause__ = error
+        answer(jobs, [], self._listeners)
+
+
+def answer(jobs: Sequence[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
+    """Resolve the callers' futures, then run hooks and deliver events, on the callers' event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, its_jobs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, its_jobs, recorded, listeners)
+        except RuntimeError:
+            # The loop closed while its units ran: nobody is left to be told, the facts stand.
+            continue
+        recorded = []
+
+
+def _resolve(jobs: list[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
+    for job in jobs:
+        if job.future.cancelled():
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.value)
+    # Replies first: the callers wake before this second callback runs.
+    jobs[0].loop.call_soon(_after_commit, jobs, recorded, listeners)
+
+
+def _after_commit(jobs: list[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
+    signals: set[str] = set()
+    for job in jobs:
+        signals |= job.signals
+        for hook in job.hooks:
+            hook()
+    if recorded and listeners.event_log is not None:
+        listeners.event_log.deliver(recorded)
+    if signals:
+        listeners.signals.tell(signals)

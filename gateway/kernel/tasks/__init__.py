@@ -1,0 +1,1 @@
+"""Durable tasks: every effect on the outside world is a row first."""

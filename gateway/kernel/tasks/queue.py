@@ -1,0 +1,171 @@
+"""Writing, claiming and ending tasks: the SQL of the queue."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from sqlalchemy import and_, bindparam, delete, exists, func, select, update
+
+from gateway.kernel.documents import decode, encode
+from gateway.kernel.store.statements import Statement, insert_into
+from gateway.kernel.store.unit import Reader, UnitOfWork
+from gateway.kernel.tasks.model import Task, TaskId, TaskKind, TaskState
+from gateway.kernel.tasks.tables import task
+
+TASKS_SIGNAL = "tasks"
+
+_running = task.alias("running")
+_sibling_runs = exists().where(
+    and_(
+        _running.c.subject == task.c.subject,
+        _running.c.kind == task.c.kind,
+        _running.c.state == TaskState.RUNNING.value,
+    )
+)
+_INSERT = insert_into(task)
+_READY = Statement(
+    select(task.c.task_id, task.c.kind, task.c.subject, task.c.payload, task.c.attempts, task.c.fence)
+    .where(task.c.state == TaskState.READY.value, task.c.due_at_ms <= bindparam("now_ms"), ~_sibling_runs)
+    .order_by(task.c.due_at_ms)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=task)
+)
+_LEASE_LOST = Statement(
+    update(task)
+    .where(task.c.state == TaskState.RUNNING.value, task.c.lease_until_ms <= bindparam("now_ms"))
+    .values(state=TaskState.READY.value, lease_until_ms=None)
+)
+_ALL_LEASES_LOST = Statement(
+    update(task)
+    .where(task.c.state == TaskState.RUNNING.value)
+    .values(state=TaskState.READY.value, lease_until_ms=None)
+)
+_CLAIM = Statement(
+    update(task)
+    .where(task.c.task_id == bindparam("claimed_id"), task.c.state == TaskState.READY.value)
+    .values(
+        state=TaskState.RUNNING.value,
+        fence=task.c.fence + 1,
+        attempts=task.c.attempts + 1,
+        lease_until_ms=bindparam("until_ms"),
+    )
+)
+_END = Statement(
+    delete(task).where(task.c.task_id == bindparam("task_id"), task.c.fence == bindparam("fence"))
+)
+_POSTPONE = Statement(
+    update(task)
+    .where(task.c.task_id == bindparam("its_id"), task.c.fence == bindparam("its_fence"))
+    .values(
+        state=bindparam("new_state"),
+        due_at_ms=bindparam("new_due_ms"),
+        lease_until_ms=None,
+        last_error=bindparam("error"),
+    )
+)
+_NEXT_DUE = Statement(
+    select(func.min(task.c.due_at_ms).label("due_at_ms")).where(task.c.state == TaskState.READY.value)
+)
+_OPEN = Statement(
+    select(func.count().label("open_tasks"))
+    .select_from(task)
+    .where(task.c.state.in_([TaskState.READY.value, TaskState.RUNNING.value]))
+)
+_PARKED = Statement(
+    select(task.c.task_id, task.c.kind, task.c.subject, task.c.attempts, task.c.last_error)
+    .where(task.c.state == TaskState.PARKED.value)
+    .order_by(task.c.task_id)
+    .limit(bindparam("most"))
+)
+
+
+def enqueue(uow: UnitOfWork, kind: str, subject: str, payload: Any, *, due_at_ms: int | None = None) -> None:
+    """Write a task with the unit's facts. Without ``due_at_ms`` it is due at once."""
+    uow.append(
+        _INSERT,
+        {
+            "task_id": uow.new_id(TaskId),
+            "kind": kind,
+            "subject": subject,
+            "payload": encode(payload),
+            "state": TaskState.READY.value,
+            "due_at_ms": uow.now_ms if due_at_ms is None else due_at_ms,
+            "attempts": 0,
+            "fence": 0,
+            "lease_until_ms": None,
+            "last_error": None,
+            "created_at_ms": uow.now_ms,
+        },
+    )
+    uow.signal(TASKS_SIGNAL)
+
+
+def claim(uow: UnitOfWork, kinds: dict[str, TaskKind[Any]], most: int) -> list[Task]:
+    """Lease due tasks, oldest first, at most one running per subject and kind."""
+    claimed: list[Task] = []
+    seen: set[tuple[str, str]] = set()
+    leases = []
+    for row in uow.rows(_READY, {"now_ms": uow.now_ms, "most": most}):
+        kind = kinds.get(row.kind)
+        if kind is None or (row.subject, row.kind) in seen:
+            continue
+        seen.add((row.subject, row.kind))
+        claimed.append(
+            Task(row.task_id, row.kind, row.subject, decode(row.payload), row.attempts + 1, row.fence + 1)
+        )
+        leases.append({"claimed_id": row.task_id, "until_ms": uow.now_ms + kind.lease_ms})
+    uow.run_many(_CLAIM, leases)
+    return claimed
+
+
+def end(uow: UnitOfWork, task: Task) -> bool:
+    """Delete a finished task. False when the lease was lost: another worker has it, or had it."""
+    return uow.run(_END, {"task_id": task.task_id, "fence": task.fence}) == 1
+
+
+def retry_later(uow: UnitOfWork, kind: TaskKind[Any], task: Task, error: str) -> None:
+    """Put a failed task back with exponential delay and full jitter, or park it when attempts ran out."""
+    out_of_attempts = task.attempt >= kind.most_attempts
+    ceiling = min(kind.first_delay_ms * 2 ** (task.attempt - 1), kind.longest_delay_ms)
+    moved = uow.run(
+        _POSTPONE,
+        {
+            "its_id": task.task_id,
+            "its_fence": task.fence,
+            "new_state": TaskState.PARKED.value if out_of_attempts else TaskState.READY.value,
+            "new_due_ms": uow.now_ms + random.randint(ceiling // 2, ceiling),  # noqa: S311  # jitter, no secret
+            "error": error[:500],
+        },
+    )
+    if moved and out_of_attempts:
+        kind.parked(uow, task, error)
+
+
+def release_lost_leases(uow: UnitOfWork) -> int:
+    """Make tasks whose lease ran out claimable again; returns how many."""
+    return uow.run(_LEASE_LOST, {"now_ms": uow.now_ms})
+
+
+def release_all_leases(uow: UnitOfWork) -> int:
+    """At the start of a program that owns its database alone, no lease of an earlier life is valid."""
+    return uow.run(_ALL_LEASES_LOST, {})
+
+
+def next_due_ms(reader: Reader) -> int | None:
+    """Return when the next ready task is due, or None without one."""
+    row = reader.row(_NEXT_DUE)
+    return None if row is None else row.due_at_ms
+
+
+def open_tasks(reader: Reader) -> int:
+    """Return how many tasks are ready or running."""
+    row = reader.row(_OPEN)
+    assert row is not None
+    count: int = row.open_tasks
+    return count
+
+
+def parked_tasks(reader: Reader, most: int = 100) -> list[Any]:
+    """Return tasks that ran out of attempts, oldest first."""
+    return reader.rows(_PARKED, {"most": most})

@@ -1,0 +1,131 @@
+"""Performs tasks: claims what is due, performs it concurrently, records each outcome as one unit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from gateway.kernel.store.unit import Lane, Store, UnitOfWork
+from gateway.kernel.tasks import queue
+from gateway.kernel.tasks.model import Task, TaskKind
+
+log = structlog.get_logger(__name__)
+
+_LEASE_CHECK_S = 5.0
+_IDLE_S = 1.0
+
+
+class TaskRunner:
+    """A worker of one process. Any number of them may share a database.
+
+    ``concurrency`` bounds tasks in flight; each holds no thread and no transaction while it waits.
+    """
+
+    def __init__(self, store: Store, kinds: Iterable[TaskKind[Any]], *, concurrency: int = 256) -> None:
+        self._store = store
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._concurrency = concurrency
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._loop_task: asyncio.Task[None] | None = None
+        self._stopping = False
+        store.signals.on(queue.TASKS_SIGNAL, self._wake.set)
+
+    def start(self) -> None:
+        """Begin claiming; call it on the running event loop."""
+        assert self._loop_task is None
+        self._stopping = False
+        self._loop_task = asyncio.create_task(self._run(), name="task-runner")
+
+    async def stop(self, *, within_s: float = 10.0) -> None:
+        """Claim no more and wait for what is in flight; the rest is resumed by the next start."""
+        self._stopping = True
+        self._wake.set()
+        if self._loop_task is not None:
+            await self._loop_task
+            self._loop_task = None
+        if self._in_flight:
+            _, late = await asyncio.wait(self._in_flight, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        lease_check_at = loop.time()
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                if loop.time() >= lease_check_at:
+                    await self._store.write(queue.release_lost_leases, lane=Lane.BACKGROUND)
+                    lease_check_at = loop.time() + _LEASE_CHECK_S
+                claimed = await self._claim()
+                wait_s = 0.0 if claimed else await self._idle_s()
+            except Exception:
+                # The database is away or closing; tasks are rows, so nothing is lost by waiting.
+                log.exception("tasks.claim_failed")
+                wait_s = _IDLE_S
+            if self._stopping or wait_s <= 0:
+                continue
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _claim(self) -> int:
+        free = self._concurrency - len(self._in_flight)
+        if free <= 0:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+            return 1
+        tasks = await self._store.write(lambda uow: queue.claim(uow, self._kinds, free), lane=Lane.BACKGROUND)
+        for task in tasks:
+            working = asyncio.create_task(self._perform(task))
+            self._in_flight.add(working)
+            working.add_done_callback(self._landed)
+        return len(tasks)
+
+    def _landed(self, working: asyncio.Task[None]) -> None:
+        self._in_flight.discard(working)
+        # A sibling of the same order and kind may have waited for this one.
+        self._wake.set()
+
+    async def _idle_s(self) -> float:
+        due_at_ms = await self._store.read(lambda reader: (queue.next_due_ms(reader), reader.now_ms))
+        due, now = due_at_ms
+        if due is None:
+            return _IDLE_S
+        return min(max((due - now) / 1000, 0.005), _IDLE_S)
+
+    async def _perform(self, task: Task) -> None:
+        kind = self._kinds[task.kind]
+        try:
+            async with asyncio.timeout(kind.deadline_ms / 1000):
+                outcome = await kind.perform(task)
+
+            def record(uow: UnitOfWork) -> None:
+                # A stale fence changes nothing here: the fact is recorded under its own id either way.
+                queue.end(uow, task)
+                kind.record(uow, task, outcome)
+
+            await self._store.write(record, lane=Lane.BACKGROUND)
+        except Exception as error:
+            log.warning(
+                "task.failed",
+                task_id=task.task_id,
+                kind=task.kind,
+                subject=task.subject,
+                attempt=task.attempt,
+                error=repr(error),
+            )
+            reason = repr(error)
+            try:
+                await self._store.write(
+                    lambda uow: queue.retry_later(uow, kind, task, reason), lane=Lane.BACKGROUND
+                )
+            except Exception:
+                # The lease runs out and the task is claimed again.
+                log.exception("task.postpone_failed", task_id=task.task_id)
