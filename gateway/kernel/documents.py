@@ -8,7 +8,7 @@ from pydantic_core import from_json, to_json
 
 
 def encode(document: Any) -> str:
-    """Return compact JSON with raw UTF-8. Raises on values that are not plain JSON."""
+    """Return compact JSON with raw UTF-8. Raises ValueError for a value that has no form in JSON."""
     return to_json(document, inf_nan_mode="strings").decode()
 
 

@@ -7,6 +7,7 @@ start random and count up within a millisecond, so ids of one process sort in th
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import threading
@@ -73,8 +74,7 @@ class CountingIds:
     """Ids 1, 2, 3 ... for tests that compare whole documents."""
 
     def __init__(self) -> None:
-        self._last = 0
+        self._numbers = itertools.count(1)
 
     def new(self, kind: type[IdT]) -> IdT:
-        self._last += 1
-        return kind(f"{kind.prefix}_{self._last:028x}")
+        return kind(f"{kind.prefix}_{next(self._numbers):028x}")

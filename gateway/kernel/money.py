@@ -76,12 +76,14 @@ class Money:
     def parse(cls, decimal: str, currency: str) -> Money:
         """Return the amount written with at most the currency's decimals, as in product files.
 
-        Raises InvalidError for more decimals, exponents, signs or anything that is not a number.
+        Raises InvalidError for more decimals, exponents, signs, more than 20 characters or anything that
+        is not a number.
         """
         digits = exponent(currency)
         whole, _, part = decimal.partition(".")
-        well_formed = whole.isascii() and whole.isdigit() and (not part or part.isdigit())
-        if not well_formed or len(part) > digits or decimal.endswith("."):
+        # isdigit alone would let other scripts' digits and superscripts through.
+        well_formed = decimal.isascii() and whole.isdigit() and (not part or part.isdigit())
+        if not well_formed or len(part) > digits or decimal.endswith(".") or len(decimal) > 20:
             raise InvalidError(
                 "money.malformed", f"{decimal[:32]!r} is not an amount in {currency} ({digits} decimals)"
             )
@@ -102,6 +104,8 @@ class Money:
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
     """Largest-remainder split of an integer; see `Money.allocate`. Weights are non-negative integers."""
+    if any(type(number) is not int for number in (total, *weights)):
+        raise TypeError("amounts and weights are whole numbers")
     weight_sum = sum(weights)
     if weight_sum <= 0 or any(weight < 0 for weight in weights):
         raise InvalidError("money.allocation", "an amount needs at least one positive weight")
@@ -119,5 +123,7 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
 
 def round_half_up(value: Fraction) -> int:
     """Round to the nearest integer, halves away from zero (EN 16931 style, for tax)."""
+    if not isinstance(value, Fraction | int):
+        raise TypeError("a float has lost the exact value already")
     sign = -1 if value < 0 else 1
     return sign * int(abs(value) + Fraction(1, 2))

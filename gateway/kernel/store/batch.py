@@ -7,61 +7,48 @@ up the good ones. A refusal (`VitrineError` before the first write) costs nothin
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import UnavailableError, VitrineError
-from gateway.kernel.events.log import EventLog
 from gateway.kernel.events.model import RecordedEvent
 from gateway.kernel.ids import IdSource
-from gateway.kernel.store.unit import Lane, Signals, Unit, UnitOfWork
+from gateway.kernel.store.delivery import Job, Listeners, answer, deliver
+from gateway.kernel.store.unit import UnitOfWork
 
 
 class UnitMisuseError(AssertionError):
-    """A unit broke the rule to decide before it writes (raised in strict mode, which tests use)."""
+    """A unit went on after a database error, or (in strict mode, which tests use) refused after writing."""
 
 
 class LostConnectionError(Exception):
     """The database went away; whether a commit in flight happened must be looked up."""
 
 
+class OutcomeUnknownError(Exception):
+    """A commit was in flight when the database went away, and it cannot be asked what became of it."""
+
+
 class TransientError(Exception):
     """The database asked for the transaction to be run again (deadlock, serialization failure)."""
 
 
-@dataclass(slots=True)
-class Job:
-    """A unit with the caller that waits for it."""
-
-    unit: Unit[Any]
-    lane: Lane
-    locks: Sequence[str]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
-    value: Any = None
-    error: BaseException | None = None
-    hooks: list[Callable[[], None]] = field(default_factory=list)
-    signals: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Who is told of a commit."""
-
-    signals: Signals
-    event_log: EventLog | None
-
-
 class Transaction(Protocol):
-    """One database connection as the batch needs it. Raises LostConnectionError and TransientError."""
+    """One database connection as the batch needs it. Raises LostConnectionError and TransientError.
+
+    `begin` connects again after a loss; `rollback` never raises; `intact` says whether the open
+    transaction can still be committed; `committed_after_loss` says what became of the commit in flight, and
+    raises LostConnectionError if that cannot be found out.
+    """
 
     def begin(self, locks: Sequence[str]) -> None: ...
     def unit_of_work(self, now_ms: int, ids: IdSource) -> UnitOfWork: ...
     def now_ms(self, clock: Clock) -> int: ...
+    def intact(self) -> bool: ...
     def savepoint(self) -> None: ...
     def release_savepoint(self) -> None: ...
     def rollback_to_savepoint(self) -> None: ...
@@ -114,7 +101,7 @@ class BatchRunner:
                 if failed is not None:
                     self._transaction.rollback()
                     failures += 1
-                    answer([failed], [], self._listeners)
+                    answer([failed], self._listeners)
                     jobs = [job for job in jobs if job is not failed]
                     continue
                 if len(done) < len(jobs):
@@ -130,8 +117,8 @@ class BatchRunner:
                         self._transaction.rollback()
                         failures = 2
                         continue
-                self._transaction.commit()
-            except TransientError as error:
+                self._commit(done, recorded)
+            except (TransientError, LostConnectionError) as error:
                 self._transaction.rollback()
                 transient += 1
                 if transient > self._limits.transient_retries:
@@ -139,24 +126,38 @@ class BatchRunner:
                     return
                 time.sleep(min(0.001 * 2**transient, 0.1))
                 continue
-            except LostConnectionError as error:
-                transient += 1
-                if not self._transaction.committed_after_loss():
-                    if transient > self._limits.transient_retries:
-                        self._refuse(jobs, error)
-                        return
-                    continue
             except Exception as error:
                 self._transaction.rollback()
                 self._refuse(jobs, error)
-                return
+            return
+
+    def _commit(self, done: list[Job], recorded: list[RecordedEvent]) -> None:
+        """Commit, answer the callers and hand on the events; returns only if the batch is durable."""
+        order = self._listeners.order
+        turn = order.take() if recorded else None
+        tell: Callable[[], None] | None = None
+        try:
+            try:
+                self._transaction.commit()
+            except LostConnectionError as lost:
+                if not self._committed_after_loss():
+                    raise TransientError("the connection was lost before the commit") from lost
             for job in done:
                 if job.value:
                     job.value, uow = job.value
                     job.hooks = uow.hooks
                     job.signals = uow.signals
-            answer(done, recorded, self._listeners)
-            return
+            answer(done, self._listeners)
+            tell = partial(deliver, done, recorded, self._listeners)
+        finally:
+            if turn is not None:
+                order.finish(turn, tell)
+
+    def _committed_after_loss(self) -> bool:
+        try:
+            return self._transaction.committed_after_loss()
+        except LostConnectionError as error:
+            raise OutcomeUnknownError from error
 
     def _run_units(
         self, jobs: list[Job], done: list[Job], recorded: list[RecordedEvent], *, savepoints: bool
@@ -175,12 +176,14 @@ class BatchRunner:
             uow = self._transaction.unit_of_work(now_ms, self._ids)
             try:
                 value = job.unit(uow)
+                self._check_intact()
                 if savepoints:
                     self._finish([uow], recorded)
             except (LostConnectionError, TransientError):
                 raise
-            except Exception as error:
-                if isinstance(error, VitrineError) and not uow.wrote:
+            except BaseException as error:
+                # Whatever a unit raises belongs to its caller; it must not end the writer's thread.
+                if isinstance(error, VitrineError) and not uow.wrote and self._transaction.intact():
                     job.error = error
                     if savepoints:
                         self._transaction.rollback_to_savepoint()
@@ -201,6 +204,11 @@ class BatchRunner:
             done.append(job)
         return None
 
+    def _check_intact(self) -> None:
+        """On PostgreSQL a commit after a failed statement rolls back without an error: never get there."""
+        if not self._transaction.intact():
+            raise UnitMisuseError("the unit swallowed an error of the database")
+
     def _run_once_for_nothing(self, job: Job, now_ms: int) -> None:
         """Test mode: a unit that leaves anything behind when it is rolled back shows on its second run."""
         self._transaction.savepoint()
@@ -208,7 +216,7 @@ class BatchRunner:
             job.unit(self._transaction.unit_of_work(now_ms, self._ids))
         except (LostConnectionError, TransientError):
             raise
-        except Exception:
+        except BaseException:
             # The second run raises it again, and that one counts.
             self._transaction.rollback_to_savepoint()
             return
@@ -241,42 +249,4 @@ class BatchRunner:
                 retry_after_ms=1000,
             )
             job.error.__cause__ = error
-        answer(jobs, [], self._listeners)
-
-
-def answer(jobs: Sequence[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
-    """Resolve the callers' futures, then run hooks and deliver events, on the callers' event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-    for job in jobs:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, its_jobs in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, its_jobs, recorded, listeners)
-        except RuntimeError:
-            # The loop closed while its units ran: nobody is left to be told, the facts stand.
-            continue
-        recorded = []
-
-
-def _resolve(jobs: list[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
-    for job in jobs:
-        if job.future.cancelled():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.value)
-    # Replies first: the callers wake before this second callback runs.
-    jobs[0].loop.call_soon(_after_commit, jobs, recorded, listeners)
-
-
-def _after_commit(jobs: list[Job], recorded: list[RecordedEvent], listeners: Listeners) -> None:
-    signals: set[str] = set()
-    for job in jobs:
-        signals |= job.signals
-        for hook in job.hooks:
-            hook()
-    if recorded and listeners.event_log is not None:
-        listeners.event_log.deliver(recorded)
-    if signals:
-        listeners.signals.tell(signals)
+        answer(jobs, self._listeners)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from gateway.kernel.errors import UnavailableError
-from gateway.kernel.store.batch import Job
+from gateway.kernel.store.delivery import Job
 from gateway.kernel.store.unit import Lane, Unit
 
 T = TypeVar("T")

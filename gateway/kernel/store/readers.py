@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from gateway.kernel.errors import UnavailableError
+from gateway.kernel.store.delivery import settle
 from gateway.kernel.store.unit import Query
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ class ReadPool:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._connect = connect
         self._closed = False
+        # Held while queueing, so that no query can end up behind the marks that end the threads.
+        self._closing = threading.Lock()
         self._threads = [
             threading.Thread(target=self._serve, name=f"{name}-read-{index}", daemon=True)
             for index in range(threads)
@@ -41,18 +44,20 @@ class ReadPool:
 
     def submit(self, query: Query[T]) -> asyncio.Future[T]:
         """Queue a query for the running event loop and return the future of its value."""
-        if self._closed:
-            raise UnavailableError("store.closed", "The store is closing.")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put((query, loop, future))
+        with self._closing:
+            if self._closed:
+                raise UnavailableError("store.closed", "The store is closing.")
+            self._queue.put((query, loop, future))
         return future
 
     def close(self) -> None:
         """Finish queued queries, then end the threads. Blocks; call it off the event loop."""
-        self._closed = True
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._closing:
+            self._closed = True
+            for _ in self._threads:
+                self._queue.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -65,7 +70,8 @@ class ReadPool:
                 for query, loop, future in burst:
                     try:
                         outcome: Answered = (future, run(query), None)
-                    except Exception as error:
+                    except BaseException as error:
+                        # Whatever a query raises belongs to its caller; the thread serves on.
                         outcome = (future, None, error)
                     answered.setdefault(loop, []).append(outcome)
                 for its_loop, outcomes in answered.items():
@@ -97,9 +103,4 @@ class ReadPool:
 
 def _resolve(outcomes: list[Answered]) -> None:
     for future, value, error in outcomes:
-        if future.cancelled():
-            continue
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
+        settle(future, value, error)

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource
-from gateway.kernel.store.batch import BatchLimits, BatchRunner, Listeners
+from gateway.kernel.store.batch import BatchLimits, BatchRunner
+from gateway.kernel.store.delivery import Listeners
 from gateway.kernel.store.queue import UnitQueue
 from gateway.kernel.store.readers import ReadPool
 from gateway.kernel.store.unit import Lane, Query, Reader, Signals, Unit, UnitOfWork
@@ -66,6 +68,10 @@ class _Transaction:
 
     def now_ms(self, clock: Clock) -> int:
         return clock.now_ms()
+
+    def intact(self) -> bool:
+        # A full disk, for one, rolls the whole transaction back by itself.
+        return self._raw.in_transaction
 
     def savepoint(self) -> None:
         self._cursor.execute("SAVEPOINT unit")
@@ -164,8 +170,9 @@ class SqliteStore:
             cursor.execute("BEGIN")
             try:
                 return query(Reader("sqlite", cursor, core, self._clock.now_ms()))
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            except (sqlite3.OperationalError, DBAPIError) as error:
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                     raise UnavailableError(
                         "store.read_too_long", "The query took too long; ask for a smaller page."
                     ) from error

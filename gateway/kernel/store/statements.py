@@ -24,6 +24,12 @@ DIALECTS: dict[str, Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="named"),
     "postgresql": cast("type[Dialect]", postgresql.psycopg.dialect)(),
 }
+# Either a parameter, or the place where SQLAlchemy expands the list of an IN.
+_LIST = r"__\[POSTCOMPILE_(\w+?)(?:~~.*?)?\]"
+_PARAMETERS = {
+    "sqlite": re.compile(rf":(\w+)|{_LIST}"),
+    "postgresql": re.compile(rf"%\((\w+)\)s|{_LIST}"),
+}
 _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -96,15 +102,26 @@ def upsert(
 
 def _compile(core: CoreStatement, dialect: str) -> str:
     compiled = core.compile(dialect=DIALECTS[dialect])
-    text = str(compiled)
-    for name, value in compiled.params.items():
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise TypeError(f"constant {name}={value!r} in a statement: only integers and text")
-        literal = str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
-        if dialect == "sqlite":
-            text = re.sub(rf":{re.escape(name)}\b", literal.replace("\\", r"\\"), text)
-        else:
-            text = text.replace(f"%({name})s", literal.replace("%", "%%"))
-    return text
+    required = {name for name, bind in compiled.binds.items() if bind.required}
+    constants = {
+        name: _literal(name, value, dialect)
+        for name, value in compiled.params.items()
+        if name not in required
+    }
+    # One pass over the text, so that a literal that looks like a parameter is left alone.
+    return _PARAMETERS[dialect].sub(
+        lambda found: constants.get(found.group(1) or found.group(2), found.group(0)), str(compiled)
+    )
+
+
+def _literal(name: str, value: object, dialect: str) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, list | tuple) and value:
+        return ", ".join(_literal(name, item, dialect) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"constant {name}={value!r} in a statement: only integers, text, NULL and lists")
+    if isinstance(value, int):
+        return str(value)
+    text = "'" + value.replace("'", "''") + "'"
+    return text.replace("%", "%%") if dialect == "postgresql" else text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, select, update
@@ -14,6 +16,8 @@ from gateway.kernel.tasks.model import Task, TaskId, TaskKind, TaskState
 from gateway.kernel.tasks.tables import task
 
 TASKS_SIGNAL = "tasks"
+CLAIM_LOCK = "task.claim"
+"""Named by units that claim: two of them choosing siblings at once would break ``ux_task_running``."""
 
 _running = task.alias("running")
 _sibling_runs = exists().where(
@@ -24,13 +28,6 @@ _sibling_runs = exists().where(
     )
 )
 _INSERT = insert_into(task)
-_READY = Statement(
-    select(task.c.task_id, task.c.kind, task.c.subject, task.c.payload, task.c.attempts, task.c.fence)
-    .where(task.c.state == TaskState.READY.value, task.c.due_at_ms <= bindparam("now_ms"), ~_sibling_runs)
-    .order_by(task.c.due_at_ms)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=task)
-)
 _LEASE_LOST = Statement(
     update(task)
     .where(task.c.state == TaskState.RUNNING.value, task.c.lease_until_ms <= bindparam("now_ms"))
@@ -64,9 +61,6 @@ _POSTPONE = Statement(
         last_error=bindparam("error"),
     )
 )
-_NEXT_DUE = Statement(
-    select(func.min(task.c.due_at_ms).label("due_at_ms")).where(task.c.state == TaskState.READY.value)
-)
 _OPEN = Statement(
     select(func.count().label("open_tasks"))
     .select_from(task)
@@ -78,6 +72,24 @@ _PARKED = Statement(
     .order_by(task.c.task_id)
     .limit(bindparam("most"))
 )
+
+
+@cache
+def _claimable(kinds: tuple[str, ...]) -> tuple[Statement, Statement]:
+    """Return (tasks that are due now, when the next one is due) for a worker that performs these kinds.
+
+    Tasks of other kinds, and tasks that wait for a running sibling, must neither fill the page nor keep an
+    idle worker turning.
+    """
+    waiting = and_(task.c.state == TaskState.READY.value, task.c.kind.in_(kinds), ~_sibling_runs)
+    due = (
+        select(task.c.task_id, task.c.kind, task.c.subject, task.c.payload, task.c.attempts, task.c.fence)
+        .where(waiting, task.c.due_at_ms <= bindparam("now_ms"))
+        .order_by(task.c.due_at_ms, task.c.task_id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True, of=task)
+    )
+    return Statement(due), Statement(select(func.min(task.c.due_at_ms).label("due_at_ms")).where(waiting))
 
 
 def enqueue(uow: UnitOfWork, kind: str, subject: str, payload: Any, *, due_at_ms: int | None = None) -> None:
@@ -102,13 +114,19 @@ def enqueue(uow: UnitOfWork, kind: str, subject: str, payload: Any, *, due_at_ms
 
 
 def claim(uow: UnitOfWork, kinds: dict[str, TaskKind[Any]], most: int) -> list[Task]:
-    """Lease due tasks, oldest first, at most one running per subject and kind."""
+    """Lease due tasks, oldest first, at most one running per subject and kind.
+
+    The unit names `CLAIM_LOCK`, so that on PostgreSQL one claim sees what the other took.
+    """
     claimed: list[Task] = []
     seen: set[tuple[str, str]] = set()
     leases = []
-    for row in uow.rows(_READY, {"now_ms": uow.now_ms, "most": most}):
-        kind = kinds.get(row.kind)
-        if kind is None or (row.subject, row.kind) in seen:
+    if not kinds:
+        return claimed
+    due, _ = _claimable(tuple(sorted(kinds)))
+    for row in uow.rows(due, {"now_ms": uow.now_ms, "most": most}):
+        kind = kinds[row.kind]
+        if (row.subject, row.kind) in seen:
             continue
         seen.add((row.subject, row.kind))
         claimed.append(
@@ -152,9 +170,10 @@ def release_all_leases(uow: UnitOfWork) -> int:
     return uow.run(_ALL_LEASES_LOST, {})
 
 
-def next_due_ms(reader: Reader) -> int | None:
-    """Return when the next ready task is due, or None without one."""
-    row = reader.row(_NEXT_DUE)
+def next_due_ms(reader: Reader, kinds: Iterable[str]) -> int | None:
+    """Return when the next task of these kinds can be claimed, or None without one."""
+    names = tuple(sorted(kinds))
+    row = reader.row(_claimable(names)[1]) if names else None
     return None if row is None else row.due_at_ms
 
 

@@ -79,9 +79,12 @@ class TaskRunner:
     async def _claim(self) -> int:
         free = self._concurrency - len(self._in_flight)
         if free <= 0:
-            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+            # Woken by a task that lands, or by `stop`.
+            await self._wake.wait()
             return 1
-        tasks = await self._store.write(lambda uow: queue.claim(uow, self._kinds, free), lane=Lane.BACKGROUND)
+        tasks = await self._store.write(
+            lambda uow: queue.claim(uow, self._kinds, free), lane=Lane.BACKGROUND, locks=(queue.CLAIM_LOCK,)
+        )
         for task in tasks:
             working = asyncio.create_task(self._perform(task))
             self._in_flight.add(working)
@@ -94,8 +97,9 @@ class TaskRunner:
         self._wake.set()
 
     async def _idle_s(self) -> float:
-        due_at_ms = await self._store.read(lambda reader: (queue.next_due_ms(reader), reader.now_ms))
-        due, now = due_at_ms
+        due, now = await self._store.read(
+            lambda reader: (queue.next_due_ms(reader, self._kinds), reader.now_ms)
+        )
         if due is None:
             return _IDLE_S
         return min(max((due - now) / 1000, 0.005), _IDLE_S)
@@ -103,6 +107,9 @@ class TaskRunner:
     async def _perform(self, task: Task) -> None:
         kind = self._kinds[task.kind]
         try:
+            if task.attempt > kind.most_attempts:
+                # Its worker died every time, so nobody was left to park it.
+                raise RuntimeError("no attempt came to an end")
             async with asyncio.timeout(kind.deadline_ms / 1000):
                 outcome = await kind.perform(task)
 

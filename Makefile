@@ -1,0 +1,47 @@
+# Everything a newcomer needs. Each target sets up what it uses; Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo serve test check bench format clean
+
+help:
+	@echo "make demo    buy a digital, a physical and a bundled product, and watch"
+	@echo "make serve   keep a gateway running and print its addresses"
+	@echo "make test    run the tests"
+	@echo "make check   format, lint, types, import contract, generated files"
+	@echo "make bench   measure speed and memory as ratios"
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing pinned dependencies into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/python -m samples.demo
+
+serve: $(READY)
+	@$(BIN)/python -m samples.serve
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m wallets.minting.contract.build --check
+
+bench: $(READY)
+	@$(BIN)/python -m bench
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Physical goods: stock, routing, shipments and the order backends."""

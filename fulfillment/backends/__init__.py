@@ -1,0 +1,1 @@
+"""Order backends behind one port."""

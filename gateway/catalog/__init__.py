@@ -1,0 +1,1 @@
+"""Merchants, products, prices, taxes, places and 3D assets."""

@@ -1,0 +1,217 @@
+"""The command ``vitrine``: serve, import products, sign in devices, look at books and tasks.
+
+Commands are loaded when they are called, so ``vitrine --help`` starts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Commerce gateway for AR glasses and games."
+)
+products = typer.Typer(no_args_is_help=True, help="Merchants' products.")
+merchants = typer.Typer(no_args_is_help=True, help="Merchants and their API keys.")
+devices = typer.Typer(no_args_is_help=True, help="Customers' devices.")
+app.add_typer(products, name="products")
+app.add_typer(merchants, name="merchants")
+app.add_typer(devices, name="devices")
+
+_out = Console()
+_err = Console(stderr=True)
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
+
+
+def main() -> None:
+    """Entry point of the ``vitrine`` command."""
+    app()
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    data_dir: DataDir = None,
+    mint: Annotated[bool | None, typer.Option("--mint/--no-mint", help="Sell minted tokens.")] = None,
+) -> None:
+    """Run the gateway until it is stopped, and print its addresses."""
+    from gateway.serving import run
+
+    settings = _settings(host=host, port=port, data_dir=data_dir, mint=mint)
+
+    def ready(gateway: Gateway) -> None:
+        base = gateway.settings.base_url
+        table = Table(show_header=False, box=None, padding=(0, 2))
+        table.add_row("socket", base.replace("http", "ws", 1) + "/v1/connect", "subprotocol vitrine.v1.json")
+        table.add_row("HTTP", base + "/docs", "merchant and customer API")
+        table.add_row("protocol", base + "/v1/asyncapi.json", "AsyncAPI 3")
+        table.add_row("health", base + "/readyz", "")
+        if gateway.minting is not None:
+            table.add_row("chain", str(gateway.minting.chain_id), f"contract {gateway.minting.contract}")
+        table.add_row("data", str(gateway.settings.data_dir), "")
+        _out.print("[bold]Vitrine is open.[/]", table)
+
+    run(settings, ready=ready)
+
+
+@products.command("import")
+def import_products(
+    folder: Annotated[Path, typer.Argument(help="A merchant's folder, or a folder of them.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Import product files; every error of every file is listed, and then nothing is changed."""
+    from gateway.catalog.problems import CatalogInvalidError
+    from gateway.commands.merchant import import_catalog
+
+    async def work(gateway: Gateway) -> None:
+        report = await import_catalog(gateway.context, folder)
+        for merchant in report.merchants:
+            _out.print(
+                f"{merchant.slug}: {merchant.products} products, {merchant.variants} variants, "
+                f"{merchant.places} places"
+            )
+        for warning in report.warnings:
+            _err.print(f"[yellow]{warning.file}:{warning.line}[/] {warning.field}: {warning.message}")
+
+    try:
+        _with_gateway(data_dir, work)
+    except CatalogInvalidError as error:
+        for problem in error.problems:
+            _err.print(f"[red]{problem.file}:{problem.line}[/] {problem.field}: {problem.message}")
+        raise typer.Exit(1) from None
+
+
+@merchants.command("list")
+def list_merchants(data_dir: DataDir = None) -> None:
+    """List the merchants of this installation."""
+
+    async def work(gateway: Gateway) -> None:
+        for merchant in gateway.context.catalog.current.merchants.values():
+            _out.print(f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
+
+    _with_gateway(data_dir, work)
+
+
+@merchants.command("key")
+def merchant_key(
+    slug: Annotated[str, typer.Argument(help="The merchant's short name.")],
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
+    data_dir: DataDir = None,
+) -> None:
+    """Make an API key. It is printed once; only its digest is kept."""
+    from gateway.commands.merchant import create_api_key
+
+    async def work(gateway: Gateway) -> None:
+        merchant = gateway.context.catalog.current.merchant_by_slug(slug)
+        _out.print(await create_api_key(gateway.context, merchant.merchant_id, name))
+
+    _with_gateway(data_dir, work)
+
+
+@merchants.command("books")
+def merchant_books(
+    slug: Annotated[str, typer.Argument(help="The merchant's short name.")], data_dir: DataDir = None
+) -> None:
+    """Print the balances of a merchant's books."""
+    from gateway.commands.merchant import books
+
+    async def work(gateway: Gateway) -> None:
+        merchant = gateway.context.catalog.current.merchant_by_slug(slug)
+        table = Table("account", "unit", "balance")
+        for balance in await books(gateway.context, merchant.merchant_id):
+            table.add_row(balance["account"], balance["unit"], str(balance["amount"]))
+        _out.print(table)
+
+    _with_gateway(data_dir, work)
+
+
+@devices.command("token")
+def device_token(
+    slug: Annotated[str, typer.Argument(help="The merchant that knows the customer.")],
+    customer: Annotated[str, typer.Argument(help="What the merchant calls the customer.")],
+    card: Annotated[
+        str | None, typer.Option(help="Store this test card too; see docs/test-cards.md.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Sign a device in: register the customer and print a token, once."""
+    from gateway.commands import merchant as commands
+    from gateway.identity.model import MerchantPrincipal
+    from wallets.vault.port import CardEntry
+
+    async def work(gateway: Gateway) -> None:
+        found = gateway.context.catalog.current.merchant_by_slug(slug)
+        who = MerchantPrincipal(found.merchant_id)
+        customer_id = await commands.register(gateway.context, who, customer)
+        if card is not None:
+            code = "1234" if card.startswith("3") else "123"
+            method = await commands.add_card(
+                gateway.context, customer_id, CardEntry.typed(card, 12, 2030, code)
+            )
+            _err.print(f"{method['payment_method_id']}  {method['brand']} {method['last4']}")
+        issued = await commands.issue_token(gateway.context, who, customer_id, kind="headset", name="cli")
+        _out.print(issued.token)
+
+    _with_gateway(data_dir, work)
+
+
+@app.command()
+def tasks(data_dir: DataDir = None) -> None:
+    """List tasks that ran out of attempts and wait for a person."""
+    from gateway.kernel.tasks.queue import open_tasks, parked_tasks
+
+    async def work(gateway: Gateway) -> None:
+        waiting, parked = await gateway.context.store.read(
+            lambda reader: (open_tasks(reader), parked_tasks(reader))
+        )
+        _out.print(f"{waiting} open, {len(parked)} parked")
+        for one in parked:
+            _out.print(f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
+
+    _with_gateway(data_dir, work)
+
+
+def _settings(**given: Any) -> Any:
+    from gateway.settings import Settings, SettingsError
+
+    try:
+        return Settings.load(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:
+        _err.print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
+
+
+def _with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None]]) -> None:
+    """Open the gateway's parts without workers or sockets, do the work, close."""
+    from gateway.app import Gateway
+    from gateway.kernel.errors import VitrineError
+
+    settings = _settings(data_dir=data_dir, workers=False)
+
+    async def run() -> None:
+        gateway = await Gateway.open(settings)
+        try:
+            await work(gateway)
+        finally:
+            await gateway.close()
+
+    try:
+        asyncio.run(run())
+    except VitrineError as error:
+        if hasattr(error, "problems"):
+            raise
+        _err.print(f"[red]{error.code}[/] {error.message}")
+        raise typer.Exit(1) from None
+    except RuntimeError as error:
+        _err.print(f"[red]{error}[/]; stop it first, or use the HTTP API")
+        raise typer.Exit(1) from None

@@ -1,0 +1,239 @@
+"""Commands of a customer's device: the same for the socket and for HTTP.
+
+Each takes who asks and a checked message, and returns the body of ``ok``. Whose order, quote or method it
+is, is decided by the capability that holds it: another customer's looks like none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.catalog.documents import page, product_document
+from gateway.catalog.model import Format, Product
+from gateway.commands.context import Context
+from gateway.identity.model import DevicePrincipal
+from gateway.kernel.errors import InvalidError
+from gateway.kernel.money import Money
+from gateway.orders.changes import Request, cancel_order, pay_order
+from gateway.orders.idempotency import request_hash
+from gateway.orders.placing import Placed, PlaceRequest, place_order
+from gateway.orders.quotes import QuoteRequest, create_quote, quote_document
+from gateway.orders.views import digital_items, order_document, order_page
+from gateway.payments.methods import methods_of
+from gateway.protocol.messages import (
+    AnyCommand,
+    CatalogGet,
+    CatalogList,
+    OrderCancel,
+    OrderGet,
+    OrderList,
+    OrderPay,
+    OrderPlace,
+    PaymentMethods,
+    QuoteCreate,
+    WalletList,
+)
+
+
+async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -> Any:
+    """Carry out a command and return the body of its ``ok``. Raises VitrineError for ``error``."""
+    match command:
+        case OrderPlace():
+            return await place(context, who, command)
+        case OrderGet():
+            return await get_order(context, who, command)
+        case QuoteCreate():
+            return await quote(context, who, command)
+        case CatalogList():
+            return list_catalog(context, command)
+        case CatalogGet():
+            return get_product(context, command)
+        case OrderPay():
+            return await pay(context, who, command)
+        case OrderList():
+            return await list_orders(context, who, command)
+        case OrderCancel():
+            return await cancel(context, who, command)
+        case PaymentMethods():
+            return await list_methods(context, who)
+        case WalletList():
+            return await wallet(context, who)
+
+
+def list_catalog(context: Context, command: CatalogList) -> Any:
+    """A page of products, of one merchant or one place where asked."""
+    snapshot, body = context.catalog.current, command.body
+    merchant = None if body.merchant is None else snapshot.merchant_by_slug(body.merchant)
+    place_id = None
+    if body.place is not None:
+        if merchant is None:
+            raise InvalidError(
+                "message.invalid", "A place is named with its merchant.", param="$.body.merchant"
+            )
+        place_id = snapshot.place_by_code(merchant.merchant_id, body.place).place_id
+    products, following = page(
+        snapshot,
+        merchant=None if merchant is None else merchant.merchant_id,
+        place=place_id,
+        after=body.after,
+        limit=body.limit,
+    )
+    return {"products": products, "next": following}
+
+
+def get_product(context: Context, command: CatalogGet) -> Any:
+    """One product, by id, handle or SKU."""
+    snapshot, body = context.catalog.current, command.body
+    product: Product
+    if body.product_id is not None:
+        product = snapshot.product(body.product_id)
+    elif body.merchant is not None and body.handle is not None:
+        merchant = snapshot.merchant_by_slug(body.merchant)
+        product = snapshot.product_by_handle(merchant.merchant_id, body.handle)
+    elif body.merchant is not None and body.sku is not None:
+        merchant = snapshot.merchant_by_slug(body.merchant)
+        product = snapshot.product(snapshot.variant(merchant.merchant_id, body.sku).product_id)
+    else:
+        raise InvalidError(
+            "message.invalid", "Name a product_id, or a merchant with a handle or a sku.", param="$.body"
+        )
+    return {"product": product_document(snapshot, product)}
+
+
+async def quote(context: Context, who: DevicePrincipal, command: QuoteCreate) -> Any:
+    """Price items and hold them for a while."""
+    snapshot, body = context.catalog.current, command.body
+    merchant = snapshot.merchant_by_slug(body.merchant)
+    offers = [
+        (snapshot.offer(merchant.merchant_id, item.sku, Format(item.format)), item.quantity)
+        for item in body.items
+    ]
+    if body.place is not None:
+        snapshot.place_by_code(merchant.merchant_id, body.place)
+    if context.custody is not None and any(
+        offer.digital is not None and offer.digital.token_number is not None for offer, _ in offers
+    ):
+        # The account exists before anything is minted into it.
+        await context.custody.ensure_account(who.customer_id)
+    request = QuoteRequest(
+        customer_id=who.customer_id,
+        device_id=who.device_id,
+        key=command.key or "",
+        request_hash=request_hash(body),
+        merchant=merchant,
+        offers=offers,
+        currency=body.currency,
+        country=body.country,
+        channel=body.channel,
+        place=body.place,
+    )
+    row = await context.store.write(
+        lambda uow: create_quote(uow, request, context.taxes, context.quotes),
+        locks=(f"account:{who.customer_id}",),
+    )
+    return quote_document(row)
+
+
+async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> Any:
+    """Buy what was quoted: accepted once this returns."""
+    body = command.body
+    request = PlaceRequest(
+        customer_id=who.customer_id,
+        device_id=who.device_id,
+        key=command.key or "",
+        request_hash=request_hash(body),
+        quote_id=body.quote_id,
+        payment_method_id=body.payment_method_id,
+        ship_to=None if body.ship_to is None else body.ship_to.model_dump(),
+        consents=[consent.model_dump() for consent in body.consents],
+    )
+    placed = await context.store.write(lambda uow: place_order(uow, request, context.placing))
+    return placed_document(placed)
+
+
+async def pay(context: Context, who: DevicePrincipal, command: OrderPay) -> Any:
+    """Pay a declined order with another stored method."""
+    request = Request(who.customer_id, command.body.order_id, command.key or "", request_hash(command.body))
+    placed = await context.store.write(
+        lambda uow: pay_order(
+            uow,
+            request,
+            command.body.payment_method_id,
+            who.device_id,
+            action_ms=context.process.action_ms,
+        )
+    )
+    return placed_document(placed)
+
+
+async def get_order(context: Context, who: DevicePrincipal, command: OrderGet) -> Any:
+    """One of the customer's orders."""
+    order_id = command.body.order_id
+    return await context.store.read(
+        lambda reader: order_document(reader, order_id, customer_id=who.customer_id, merchant_id=None)
+    )
+
+
+async def list_orders(context: Context, who: DevicePrincipal, command: OrderList) -> Any:
+    """A page of the customer's orders, newest first."""
+    body = command.body
+    return await context.store.read(
+        lambda reader: order_page(
+            reader, customer_id=who.customer_id, merchant_id=None, after=body.after, limit=body.limit
+        )
+    )
+
+
+async def cancel(context: Context, who: DevicePrincipal, command: OrderCancel) -> Any:
+    """Stop what has not passed its point of no return."""
+    request = Request(who.customer_id, command.body.order_id, command.key or "", request_hash(command.body))
+    reason = command.body.reason or "canceled by the customer"
+    changed = await context.store.write(
+        lambda uow: cancel_order(uow, request, context.process, reason=reason)
+    )
+    return {"order_id": changed.order_id, "state": changed.state, "replayed": changed.replayed}
+
+
+async def list_methods(context: Context, who: DevicePrincipal) -> Any:
+    """The customer's stored payment methods."""
+    rows = await context.store.read(lambda reader: methods_of(reader, who.customer_id))
+    return {"methods": [method_document(row) for row in rows]}
+
+
+async def wallet(context: Context, who: DevicePrincipal) -> Any:
+    """The customer's digital items, with the address that holds the tokens."""
+    items = await context.store.read(lambda reader: digital_items(reader, who.customer_id))
+    snapshot = context.catalog.current
+    for item in items:
+        variant = snapshot.variant(item.pop("merchant_id"), item["sku"])
+        item["title"] = variant.title.get("en") or next(iter(variant.title.values()))
+        digital = variant.digital
+        if digital is not None and digital.asset_id is not None:
+            item["asset_url"] = snapshot.asset(digital.asset_id).url
+    address = None
+    if context.custody is not None and any(item["kind"] == "token" for item in items):
+        address = await context.custody.ensure_account(who.customer_id)
+    return {"address": address, "items": items}
+
+
+def placed_document(placed: Placed) -> dict[str, Any]:
+    """The reply to an accepted order."""
+    total: Money = placed.total
+    return {
+        "order_id": placed.order_id,
+        "state": placed.state,
+        "total": {"amount_minor": total.amount_minor, "currency": total.currency},
+        "replayed": placed.replayed,
+    }
+
+
+def method_document(row: Any) -> dict[str, Any]:
+    """What a customer sees of a stored method."""
+    return {
+        "payment_method_id": row.payment_method_id,
+        "kind": row.kind,
+        "brand": row.brand,
+        "last4": row.last4,
+        "expiry_month": row.expiry_month,
+        "expiry_year": row.expiry_year,
+    }

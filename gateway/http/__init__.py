@@ -1,0 +1,1 @@
+"""HTTP edges: merchant API, customer read API, documents and health."""

@@ -1,0 +1,35 @@
+"""The HTTP application: routers, errors, and the socket endpoint mounted beside them."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
+
+from gateway.commands.context import Context
+from gateway.http import customer_api, merchant_api, problems, public
+from gateway.http.challenges import Challenges, challenge_router
+
+CONNECT_PATH = "/v1/connect"
+
+
+def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None) -> FastAPI:
+    """Return the gateway's ASGI application. ``challenges`` only with the simulated acquirer."""
+    app = FastAPI(
+        title="Vitrine",
+        version="1",
+        description="Commerce gateway for AR glasses, headsets, games and virtual worlds. "
+        "The socket protocol is described at /v1/asyncapi.json.",
+        openapi_url="/v1/openapi.json",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.context = context
+    problems.install(app)
+    app.include_router(public.router)
+    app.include_router(customer_api.router)
+    app.include_router(merchant_api.router)
+    if challenges is not None:
+        app.include_router(challenge_router(challenges))
+    app.router.routes.append(WebSocketRoute(CONNECT_PATH, sockets))
+    return app

@@ -1,0 +1,1 @@
+"""Customers, merchants, devices and their tokens."""

@@ -1,0 +1,57 @@
+"""Tables of customers, devices, device tokens and merchants' API keys. Secrets are kept as hashes."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Table, Text
+
+from gateway.kernel.store.schema import metadata
+
+customer = Table(
+    "customer",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+merchant_customer = Table(
+    "merchant_customer",
+    metadata,
+    # What a merchant calls a customer of the installation; it may act only for customers it registered.
+    Column("merchant_id", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Index("ix_merchant_customer_customer", "customer_id", "merchant_id"),
+)
+
+device = Table(
+    "device",
+    metadata,
+    Column("device_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index("ix_device_customer", "customer_id"),
+)
+
+device_token = Table(
+    "device_token",
+    metadata,
+    Column("token_digest", Text, primary_key=True),
+    Column("device_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_digest", Text, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("revoked_at_ms", BigInteger),
+)

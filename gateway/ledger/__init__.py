@@ -1,0 +1,1 @@
+"""Double entry over money, stock and tokens."""

@@ -1,0 +1,1 @@
+"""Quote, order and legs; process.py is the purchase on one page."""

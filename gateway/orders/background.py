@@ -1,0 +1,83 @@
+"""What runs beside the tasks: the order backend's feed, holds that expire, reservations nobody paid."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from fulfillment import expiry
+from fulfillment.backends.port import OrderBackend
+from fulfillment.feed import read_updates
+from gateway.kernel.store.unit import Lane, Store
+from gateway.orders.changes import expire_order
+from gateway.orders.fulfillment_facts import FulfillmentFacts
+from gateway.orders.purchase import unpaid_orders
+
+log = structlog.get_logger(__name__)
+
+_FEED_POLL_S = 5.0
+_SWEEP_S = 1.0
+_PAGE = 100
+
+
+class Background:
+    """Loops of one process. Each step is a unit of its own, so any number of processes may run them."""
+
+    def __init__(self, store: Store, backend: OrderBackend, facts: FulfillmentFacts) -> None:
+        self._store = store
+        self._backend = backend
+        self._facts = facts
+        self._updates = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    def updates_waiting(self) -> None:
+        """Called by a backend that can tell when its feed has grown."""
+        self._updates.set()
+
+    def start(self) -> None:
+        """Begin; the feed is read at once, for what came while nobody ran."""
+        self._updates.set()
+        self._loops = [
+            asyncio.create_task(self._forever(self._follow_feed), name="order-backend-feed"),
+            asyncio.create_task(self._forever(self._sweep), name="expiry-sweep"),
+        ]
+
+    async def stop(self) -> None:
+        """End the loops between two steps."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+
+    async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                # The other side is away: rows wait, the next round tries again.
+                log.exception("background.step_failed", step=step.__name__)
+                await asyncio.sleep(1)
+
+    async def _follow_feed(self) -> None:
+        try:
+            async with asyncio.timeout(_FEED_POLL_S):
+                await self._updates.wait()
+        except TimeoutError:
+            pass  # polling is the safety net under the wake-up
+        self._updates.clear()
+        while True:
+            page = await read_updates(self._store, self._backend)
+            if not page.updates:
+                return
+            await self._store.write(partial(self._facts.record_page, page=page), lane=Lane.BACKGROUND)
+
+    async def _sweep(self) -> None:
+        await asyncio.sleep(_SWEEP_S)
+        await self._store.write(partial(expiry.sweep, limit=_PAGE), lane=Lane.BACKGROUND)
+        for order_id in await self._store.read(partial(unpaid_orders, most=_PAGE)):
+            await self._store.write(partial(expire_order, order_id=order_id), lane=Lane.BACKGROUND)

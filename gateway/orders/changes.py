@@ -1,0 +1,227 @@
+"""What people decide about an order after it was placed: cancel, pay another way, refund, let it expire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.kernel.errors import ConflictError, NotFoundError
+from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.subjects import OperationId
+from gateway.orders import books, process
+from gateway.orders.idempotency import earlier_result, keep_result
+from gateway.orders.model import LegKind, LegState, OrderState
+from gateway.orders.payment_facts import amount_of, ask_again
+from gateway.orders.placing import Placed, begin_attempt
+from gateway.orders.process import ProcessRules
+from gateway.orders.purchase import Leg, Purchase, load_purchase
+from gateway.payments import intents
+from gateway.payments.methods import method_of
+from gateway.payments.model import IntentState, OperationState
+from gateway.payments.operations import operations_of
+from wallets.minting.model import MintState
+from wallets.minting.requests import mints_of
+from wallets.vault.port import OperationKind
+
+CANCEL_OPERATION = "order.cancel"
+PAY_OPERATION = "order.pay"
+REFUND_OPERATION = "order.refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asks for a change of which order, under which key. ``principal`` is a customer or a merchant."""
+
+    principal: str
+    order_id: str
+    key: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    order_id: str
+    state: str
+    replayed: bool
+
+
+def cancel_order(uow: UnitOfWork, request: Request, rules: ProcessRules, *, reason: str) -> Changed:
+    """Stop what has not passed its point of no return.
+
+    What is queued or reserved ends at once; a parcel is asked back from its backend, whose answer follows
+    as an event. Raises ConflictError ``order.not_cancelable`` when nothing can be stopped.
+    """
+    earlier = earlier_result(uow, request.principal, CANCEL_OPERATION, request.key, request.request_hash)
+    if earlier is not None:
+        return Changed(request.order_id, earlier["state"], replayed=True)
+    purchase = own_purchase(uow, request)
+    stoppable = [leg for leg in purchase.legs if _can_stop(purchase, leg)]
+    if not stoppable:
+        raise ConflictError(
+            "order.not_cancelable",
+            "It is too late to cancel; the items can be returned.",
+            data={"state": purchase.state.value},
+        )
+    purchase.set_reason(reason)
+    purchase.row = purchase.row._replace(reason=reason)
+    if purchase.state is OrderState.PLACED:
+        give_up_unpaid(purchase, reason)
+    else:
+        for leg in stoppable:
+            process.undo_leg(purchase, leg, rules, reason=reason)
+        process.settle(purchase, rules)
+    keep_result(
+        uow,
+        request.principal,
+        CANCEL_OPERATION,
+        request.key,
+        request.request_hash,
+        {"order_id": purchase.order_id, "state": purchase.state.value},
+    )
+    return Changed(purchase.order_id, purchase.state.value, replayed=False)
+
+
+def give_up_unpaid(purchase: Purchase, reason: str) -> None:
+    """End an order that was never authorized; an approval that still arrives will be voided."""
+    uow = purchase.uow
+    if not purchase.move(OrderState.CANCELED, reason):
+        return
+    intents.move_intent(uow, purchase.order_id, IntentState.CANCELED)
+    for leg in purchase.legs:
+        process.leg_canceled(purchase, leg, reason)
+    for row in operations_of(uow, purchase.order_id):
+        if row.kind != OperationKind.AUTHORIZE:
+            continue
+        if row.state == OperationState.REQUIRES_ACTION:
+            process.void(purchase, row.operation_id, amount_of(row))
+        elif row.state in (OperationState.CREATED, OperationState.UNKNOWN):
+            ask_again(uow, purchase.order_id, row.operation_id, after_ms=0, abandon=True)
+    books.post_given_up(purchase)
+    purchase.tell("order.canceled", reason=reason)
+
+
+def pay_order(
+    uow: UnitOfWork, request: Request, payment_method_id: str, device_id: str | None, *, action_ms: int
+) -> Placed:
+    """Authorize a declined order with another stored method.
+
+    Raises ConflictError ``order.not_payable``, NotFoundError ``payment_method.not_found``.
+    """
+    earlier = earlier_result(uow, request.principal, PAY_OPERATION, request.key, request.request_hash)
+    purchase = own_purchase(uow, request)
+    if earlier is not None:
+        return Placed(purchase.order_id, purchase.state.value, purchase.total, replayed=True)
+    if method_of(uow, purchase.customer_id, payment_method_id) is None:
+        raise NotFoundError(
+            "payment_method.not_found", "There is no such payment method.", param="$.body.payment_method_id"
+        )
+    intent = purchase.intent()
+    operation_id = uow.new_id(OperationId)
+    if purchase.state is not OrderState.PLACED or not intents.try_again(uow, purchase.order_id, operation_id):
+        raise ConflictError(
+            "order.not_payable",
+            "The order does not wait for another payment method.",
+            data={"state": purchase.state.value, "payment": intent.state},
+        )
+    pay_until_ms = uow.now_ms + action_ms
+    purchase.extend_payment(pay_until_ms)
+    begin_attempt(
+        uow,
+        intent_id=intent.intent_id,
+        order_id=purchase.order_id,
+        operation_id=operation_id,
+        payment_method_id=payment_method_id,
+        customer_id=purchase.customer_id,
+        merchant_id=purchase.merchant_id,
+        channel=purchase.row.channel,
+        place=purchase.row.place,
+        device_id=device_id,
+        total=purchase.total,
+        pay_until_ms=pay_until_ms,
+    )
+    _keep(uow, PAY_OPERATION, request)
+    return Placed(purchase.order_id, purchase.state.value, purchase.total, replayed=False)
+
+
+def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Changed:
+    """Give the whole order back: tokens to the treasury, entitlements revoked, every capture refunded.
+
+    Legs that are still under way are stopped where they can be. Raises ConflictError
+    ``order.not_refundable``.
+    """
+    earlier = earlier_result(uow, request.principal, REFUND_OPERATION, request.key, request.request_hash)
+    purchase = merchants_purchase(uow, request)
+    if earlier is not None:
+        return Changed(purchase.order_id, purchase.state.value, replayed=True)
+    captured = [leg for leg in purchase.legs if leg.state is LegState.CAPTURED]
+    if not captured:
+        raise ConflictError(
+            "order.not_refundable",
+            "Nothing of this order was captured and is not refunded.",
+            data={"state": purchase.state.value},
+        )
+    for leg in purchase.legs:
+        if leg.state is LegState.CAPTURED:
+            process.return_leg(purchase, leg, rules)
+        else:
+            process.undo_leg(purchase, leg, rules, reason="refunded")
+    process.settle(purchase, rules)
+    _keep(uow, REFUND_OPERATION, request)
+    return Changed(purchase.order_id, purchase.state.value, replayed=False)
+
+
+def expire_order(uow: UnitOfWork, order_id: str) -> None:
+    """The reservation ended before the payment came."""
+    purchase = load_purchase(uow, order_id)
+    if purchase is None or purchase.state is not OrderState.PLACED:
+        return
+    if purchase.row.pay_until_ms is None or purchase.row.pay_until_ms > uow.now_ms:
+        return
+    give_up_unpaid(purchase, "payment did not arrive in time")
+
+
+def own_purchase(uow: UnitOfWork, request: Request) -> Purchase:
+    """Return the customer's order; NotFoundError ``order.not_found`` for anybody else's."""
+    purchase = load_purchase(uow, request.order_id)
+    if purchase is None or purchase.customer_id != request.principal:
+        raise order_not_found()
+    return purchase
+
+
+def merchants_purchase(uow: UnitOfWork, request: Request) -> Purchase:
+    """Return the merchant's order; NotFoundError ``order.not_found`` for anybody else's."""
+    purchase = load_purchase(uow, request.order_id)
+    if purchase is None or purchase.merchant_id != request.principal:
+        raise order_not_found()
+    return purchase
+
+
+def order_not_found() -> NotFoundError:
+    """The same answer for an unknown order and for somebody else's."""
+    return NotFoundError("order.not_found", "There is no such order.", param="$.body.order_id")
+
+
+def _can_stop(purchase: Purchase, leg: Leg) -> bool:
+    match leg.state:
+        case LegState.RESERVED | LegState.SECURED:
+            return True
+        case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
+            return True
+        case LegState.STARTED if leg.kind is LegKind.MINT:
+            found: list[Any] = [
+                one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id
+            ]
+            return bool(found) and found[0].state is MintState.QUEUED
+        case _:
+            return False
+
+
+def _keep(uow: UnitOfWork, operation: str, request: Request) -> None:
+    keep_result(
+        uow,
+        request.principal,
+        operation,
+        request.key,
+        request.request_hash,
+        {"order_id": request.order_id},
+    )

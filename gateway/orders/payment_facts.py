@@ -1,0 +1,213 @@
+"""Facts from the vault: what each answer means for the order. Called in the unit that ends the task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.kernel.clock import rfc3339
+from gateway.kernel.money import Money
+from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.tasks.model import Task
+from gateway.kernel.tasks.queue import enqueue
+from gateway.orders import books, process
+from gateway.orders.model import OrderState
+from gateway.orders.process import ProcessRules
+from gateway.orders.purchase import Purchase, known_purchase, wire_money
+from gateway.payments import calls, intents
+from gateway.payments.methods import methods_of
+from gateway.payments.model import AttemptState, IntentState, OperationState
+from gateway.payments.operations import Recorded, operation_row, record_result
+from wallets.vault.port import OperationKind, OperationResult, OperationStatus
+
+SECURE_FREE = "order.secure_free"
+"""The task of an order that costs nothing: there is nobody to ask."""
+
+_ASK_AGAIN_MS = 1_000
+_ACTION_POLL_MS = 5_000
+
+
+class PaymentFacts:
+    """Records what the vault answered."""
+
+    def __init__(self, rules: ProcessRules) -> None:
+        self._rules = rules
+
+    def record(self, uow: UnitOfWork, task: Task, result: OperationResult) -> None:
+        """Record the answer to any payment task. An answer that is known already changes nothing."""
+        recorded = record_result(uow, result)
+        if recorded is None:
+            if result.status is OperationStatus.REQUIRES_ACTION:
+                self._wait_for_action(uow, task.subject, result)
+            return
+        purchase = known_purchase(uow, recorded.order_id)
+        if recorded.state is OperationState.UNKNOWN:
+            ask_again(uow, recorded.order_id, recorded.operation_id)
+            purchase.tell("payment.unknown", operation_id=recorded.operation_id)
+            return
+        match recorded.kind:
+            case OperationKind.AUTHORIZE:
+                self._authorization(purchase, recorded)
+            case OperationKind.CAPTURE:
+                self._capture(purchase, recorded)
+            case OperationKind.VOID:
+                self._void(purchase, recorded)
+            case OperationKind.REFUND:
+                self._refund(purchase, recorded)
+
+    def parked(self, uow: UnitOfWork, task: Task, error: str) -> None:
+        """Attempts ran out: the order says so, and an operator sees the task."""
+        known_purchase(uow, task.subject).tell("payment.stuck", task=task.kind)
+
+    def record_free(self, uow: UnitOfWork, task: Task, _: None) -> None:
+        """An order that costs nothing is secured as soon as it is placed."""
+        purchase = known_purchase(uow, task.subject)
+        if purchase.state is OrderState.PLACED:
+            intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_CAPTURE)
+            process.secured(purchase, self._rules)
+
+    def _authorization(self, purchase: Purchase, recorded: Recorded) -> None:
+        assert recorded.attempt_id is not None
+        match recorded.state:
+            case OperationState.SUCCEEDED:
+                self._authorized(purchase, recorded)
+            case OperationState.REQUIRES_ACTION:
+                self._action_required(purchase, recorded)
+            case OperationState.DECLINED | OperationState.FAILED:
+                self._declined(purchase, recorded)
+            case _:
+                raise AssertionError(recorded.state)
+
+    def _authorized(self, purchase: Purchase, recorded: Recorded) -> None:
+        uow, amount = purchase.uow, recorded.amount
+        assert recorded.attempt_id is not None
+        intents.move_attempt(uow, recorded.attempt_id, AttemptState.AUTHORIZED)
+        if not intents.add_authorized(uow, purchase.order_id, recorded.operation_id, amount.amount_minor):
+            # The order was given up, or paid another way, while this answer was under way.
+            process.void(purchase, recorded.operation_id, amount)
+            return
+        books.post_authorized(purchase, amount)
+        purchase.tell("payment.authorized", operation_id=recorded.operation_id, amount=wire_money(amount))
+        process.secured(purchase, self._rules)
+
+    def _action_required(self, purchase: Purchase, recorded: Recorded) -> None:
+        uow, action = purchase.uow, recorded.result.action
+        assert recorded.attempt_id is not None and action is not None
+        intents.move_attempt(uow, recorded.attempt_id, AttemptState.REQUIRES_ACTION)
+        if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_ACTION):
+            process.void(purchase, recorded.operation_id, recorded.amount)
+            return
+        purchase.extend_payment(uow.now_ms + self._rules.action_ms)
+        purchase.tell(
+            "payment.action_required",
+            action_id=action.action_id,
+            url=f"{self._rules.base_url}{action.path}",
+        )
+        self._wait_for_action(uow, purchase.order_id, recorded.result)
+
+    def _wait_for_action(self, uow: UnitOfWork, order_id: str, result: OperationResult) -> None:
+        """The hosted page wakes us; asking from time to time is the safety net."""
+        row = operation_row(uow, result.operation_id)
+        if row is not None and row.state == OperationState.REQUIRES_ACTION:
+            ask_again(uow, order_id, result.operation_id, after_ms=_ACTION_POLL_MS)
+
+    def _declined(self, purchase: Purchase, recorded: Recorded) -> None:
+        uow, result = purchase.uow, recorded.result
+        assert recorded.attempt_id is not None
+        declined = recorded.state is OperationState.DECLINED
+        reason = _reason(result)
+        intents.move_attempt(
+            uow, recorded.attempt_id, AttemptState.DECLINED if declined else AttemptState.FAILED, reason
+        )
+        if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD):
+            return
+        pay_until_ms = uow.now_ms + self._rules.action_ms
+        purchase.extend_payment(pay_until_ms)
+        purchase.tell(
+            "payment.declined",
+            decline_class=reason["class"],
+            code=reason["code"],
+            message=reason["message"],
+            alternatives=_alternatives(purchase),
+            pay_until=rfc3339(pay_until_ms),
+        )
+
+    def _capture(self, purchase: Purchase, recorded: Recorded) -> None:
+        assert recorded.leg_id is not None
+        leg = purchase.leg(recorded.leg_id)
+        if recorded.state is OperationState.SUCCEEDED:
+            intents.add_captured(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
+            process.captured(purchase, leg, self._rules)
+        else:
+            process.capture_failed(purchase, leg, _reason(recorded.result)["code"], self._rules)
+
+    def _void(self, purchase: Purchase, recorded: Recorded) -> None:
+        if recorded.state is not OperationState.SUCCEEDED:
+            # Nothing was open any more (the authorization ended by itself), or an operator has to look.
+            purchase.tell("payment.stuck", task=calls.VOID)
+            return
+        uow, intent = purchase.uow, purchase.intent()
+        counted = recorded.target_operation_id == intent.authorization_id and intent.authorized_minor
+        if not counted:
+            # A late approval or a challenge that was given up: it never counted for the order.
+            for attempt in intents.attempts_of(uow, purchase.order_id):
+                if attempt.operation_id == recorded.target_operation_id:
+                    intents.move_attempt(uow, attempt.attempt_id, AttemptState.VOIDED)
+            return
+        intents.add_voided(uow, purchase.order_id, recorded.amount.amount_minor)
+        books.post_voided(purchase, recorded.amount)
+        purchase.tell("payment.voided", amount=wire_money(recorded.amount))
+
+    def _refund(self, purchase: Purchase, recorded: Recorded) -> None:
+        assert recorded.leg_id is not None
+        leg = purchase.leg(recorded.leg_id)
+        if recorded.state is not OperationState.SUCCEEDED:
+            purchase.tell("payment.stuck", task=calls.REFUND)
+            return
+        intents.add_refunded(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
+        books.post_refunded(purchase, leg, self._rules.provider)
+        purchase.tell("payment.refunded", leg_id=leg.leg_id, amount=wire_money(recorded.amount))
+        process.returned(purchase, leg, self._rules)
+
+
+def ask_again(
+    uow: UnitOfWork, order_id: str, operation_id: str, *, after_ms: int = _ASK_AGAIN_MS, abandon: bool = False
+) -> None:
+    """Write the task that asks the vault how an operation stands; ``abandon`` leaves a tombstone for it."""
+    enqueue(
+        uow,
+        calls.RESOLVE,
+        order_id,
+        {"operation_id": operation_id, "abandon": abandon},
+        due_at_ms=uow.now_ms + after_ms,
+    )
+
+
+def _reason(result: OperationResult) -> dict[str, Any]:
+    if result.decline is not None:
+        decline = result.decline
+        return {"class": decline.decline_class.value, "code": decline.code, "message": decline.message}
+    return {
+        "class": "fix_data",
+        "code": result.refusal or "failed",
+        "message": "The payment could not be made.",
+    }
+
+
+def _alternatives(purchase: Purchase) -> list[dict[str, Any]]:
+    """The customer's other stored methods, without those that were declined for this order."""
+    tried = {attempt.payment_method_id for attempt in intents.attempts_of(purchase.uow, purchase.order_id)}
+    return [
+        {
+            "kind": "stored_method",
+            "payment_method_id": method.payment_method_id,
+            "brand": method.brand,
+            "last4": method.last4,
+        }
+        for method in methods_of(purchase.uow, purchase.customer_id)
+        if method.payment_method_id not in tried
+    ]
+
+
+def amount_of(row: Any) -> Money:
+    """Return the amount of an operation's row."""
+    return Money(row.amount_minor, row.currency)

@@ -1,0 +1,338 @@
+"""``order.place``: the acknowledged purchase. One unit of work, committed before it is answered.
+
+Idempotency key, order, legs, hold -> reservation, payment intent, ledger entries, events and the task that
+authorizes: all or nothing. This is the hottest unit of the program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fulfillment import inventory
+from gateway.kernel.documents import decode, encode
+from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
+from gateway.kernel.events.model import Event
+from gateway.kernel.money import Money
+from gateway.kernel.store.statements import insert_into
+from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.subjects import LegId, LineId, OperationId, OrderId, QuoteId
+from gateway.kernel.tasks.queue import enqueue
+from gateway.ledger import accounts
+from gateway.ledger.posting import Entry, move, post
+from gateway.orders.idempotency import earlier_result, keep_result
+from gateway.orders.model import LegState, OrderState
+from gateway.orders.plan import Plan
+from gateway.orders.quotes import ORDERED, find_quote, take_quote
+from gateway.orders.tables import consent, leg, order, order_line
+from gateway.payments.calls import AUTHORIZE, authorize_payload
+from gateway.payments.intents import add_attempt, open_intent
+from gateway.payments.methods import method_of
+from gateway.payments.operations import begin_operation
+from wallets.vault.port import AllowanceId, OperationKind
+
+OPERATION = "order.place"
+
+_INSERT_ORDER = insert_into(order)
+_INSERT_LINE = insert_into(order_line)
+_INSERT_LEG = insert_into(leg)
+_INSERT_CONSENT = insert_into(consent)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRequest:
+    """A customer's decision to buy what was quoted."""
+
+    customer_id: str
+    device_id: str | None
+    key: str
+    request_hash: str
+    quote_id: str
+    payment_method_id: str
+    ship_to: dict[str, Any] | None
+    consents: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The accepted order. ``replayed`` when this key had been answered before."""
+
+    order_id: str
+    state: str
+    total: Money
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRules:
+    """How long a reservation waits for its payment."""
+
+    pay_within_ms: int = 15 * 60_000
+
+
+def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Placed:
+    """Accept the order, or refuse it with nothing changed."""
+    earlier = earlier_result(uow, request.customer_id, OPERATION, request.key, request.request_hash)
+    if earlier is not None:
+        return Placed(
+            earlier["order_id"],
+            OrderState.PLACED.value,
+            Money(earlier["total_minor"], earlier["currency"]),
+            replayed=True,
+        )
+    quote = find_quote(uow, request.customer_id, request.quote_id)
+    plan = Plan.from_document(decode(quote.plan))
+    method = method_of(uow, request.customer_id, request.payment_method_id)
+    _check(request, quote, plan, method, uow.now_ms)
+
+    order_id = uow.new_id(OrderId)
+    pay_until_ms = uow.now_ms + rules.pay_within_ms
+    reserved = inventory.reserve(
+        uow, quote_id=QuoteId(quote.quote_id), order_id=order_id, expires_at_ms=pay_until_ms
+    )
+    if not take_quote(uow, quote.quote_id):
+        raise _ordered_already()
+    keep_result(
+        uow,
+        request.customer_id,
+        OPERATION,
+        request.key,
+        request.request_hash,
+        {"order_id": order_id, "total_minor": plan.total_minor, "currency": plan.currency},
+    )
+    holds = {int(unit.ref): unit for unit in reserved}
+    _insert_order(uow, request, quote, plan, order_id, pay_until_ms)
+    for position, planned in enumerate(plan.legs):
+        hold = holds.get(position)
+        uow.run(
+            _INSERT_LEG,
+            {
+                "order_id": order_id,
+                "position": position,
+                "leg_id": uow.new_id(LegId),
+                "line_position": planned.line,
+                "kind": planned.kind,
+                "state": LegState.RESERVED.value,
+                "sku": planned.sku,
+                "quantity": planned.quantity,
+                "amount_minor": planned.amount_minor,
+                "tax_minor": planned.tax_minor,
+                "tax_country": planned.tax_country,
+                "tax_category": planned.tax_category,
+                "tax_rate_bps": planned.tax_rate_bps,
+                "tax_source": planned.tax_source,
+                "hold_id": None if hold is None else hold.hold_id,
+                "location_code": planned.location_code,
+                "item_number": planned.item_number,
+                "numbered": int(planned.numbered),
+                "capture_operation_id": None,
+                "token": None,
+            },
+        )
+    total = Money(plan.total_minor, plan.currency)
+    _ask_for_payment(uow, request, plan, order_id, total, pay_until_ms)
+    post(uow, "order.placed", plan.merchant_id, order_id, _entries(plan, total))
+    uow.emit(
+        Event(
+            request.customer_id,
+            "order.placed",
+            {
+                "order_id": order_id,
+                "merchant": plan.merchant_slug,
+                "total": {"amount_minor": total.amount_minor, "currency": total.currency},
+            },
+            plan.merchant_id,
+        )
+    )
+    return Placed(order_id, OrderState.PLACED.value, total, replayed=False)
+
+
+def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, now_ms: int) -> None:
+    """Everything that can be refused before the first write."""
+    if quote.state == ORDERED:
+        raise _ordered_already()
+    if quote.expires_at_ms <= now_ms:
+        raise ConflictError(
+            "quote.expired", "The quote has expired; ask for a new one.", param="$.body.quote_id"
+        )
+    if method is None:
+        raise NotFoundError(
+            "payment_method.not_found", "There is no such payment method.", param="$.body.payment_method_id"
+        )
+    given = {entry["kind"] for entry in request.consents}
+    missing = [kind for kind in plan.consents_required if kind not in given]
+    if missing:
+        raise ConflictError(
+            "consent.missing",
+            "The customer has to agree that delivery starts now and the right of withdrawal is lost.",
+            param="$.body.consents",
+            data={"missing": missing},
+        )
+    if plan.ships:
+        if request.ship_to is None:
+            raise InvalidError("ship_to.required", "Where should it be shipped?", param="$.body.ship_to")
+        if request.ship_to["country"] != plan.country:
+            raise ConflictError(
+                "ship_to.country_mismatch",
+                f"The quote is for {plan.country}: tax and shipping would differ.",
+                param="$.body.ship_to.country",
+            )
+
+
+def _ordered_already() -> ConflictError:
+    return ConflictError("quote.ordered", "This quote was ordered already.", param="$.body.quote_id")
+
+
+def _insert_order(
+    uow: UnitOfWork, request: PlaceRequest, quote: Any, plan: Plan, order_id: OrderId, pay_until_ms: int
+) -> None:
+    uow.run(
+        _INSERT_ORDER,
+        {
+            "order_id": order_id,
+            "merchant_id": plan.merchant_id,
+            "merchant_slug": plan.merchant_slug,
+            "customer_id": request.customer_id,
+            "device_id": request.device_id,
+            "channel": plan.channel,
+            "place": plan.place,
+            "quote_id": quote.quote_id,
+            "state": OrderState.PLACED.value,
+            "reason": None,
+            "country": plan.country,
+            "currency": plan.currency,
+            "total_minor": plan.total_minor,
+            "tax_minor": plan.tax_minor,
+            "shipping_minor": plan.shipping_minor,
+            "ship_to": encode(request.ship_to) if plan.ships else None,
+            "pay_until_ms": pay_until_ms,
+            "created_at_ms": uow.now_ms,
+        },
+    )
+    for position, line in enumerate(plan.lines):
+        uow.append(
+            _INSERT_LINE,
+            {
+                "order_id": order_id,
+                "position": position,
+                "line_id": uow.new_id(LineId),
+                "sku": line.sku,
+                "title": line.title,
+                "format": line.format,
+                "failure_policy": line.failure_policy,
+                "quantity_original": line.quantity,
+                "quantity_current": line.quantity,
+                "quantity_fulfilled": 0,
+                "unit_price_minor": line.unit_price_minor,
+                "total_minor": line.total_minor,
+            },
+        )
+    for given in request.consents:
+        uow.append(
+            _INSERT_CONSENT,
+            {
+                "order_id": order_id,
+                "kind": given["kind"],
+                "customer_id": request.customer_id,
+                "text_version": given["text_version"],
+                "locale": given["locale"],
+                "given_at": given["at"],
+                "device_id": request.device_id,
+                "recorded_at_ms": uow.now_ms,
+            },
+        )
+
+
+def _ask_for_payment(
+    uow: UnitOfWork, request: PlaceRequest, plan: Plan, order_id: OrderId, total: Money, pay_until_ms: int
+) -> None:
+    operation_id = uow.new_id(OperationId)
+    intent_id = open_intent(
+        uow,
+        order_id=order_id,
+        merchant_id=plan.merchant_id,
+        customer_id=request.customer_id,
+        amount=total,
+        authorization_id=operation_id,
+    )
+    begin_attempt(
+        uow,
+        intent_id=intent_id,
+        order_id=order_id,
+        operation_id=operation_id,
+        payment_method_id=request.payment_method_id,
+        customer_id=request.customer_id,
+        merchant_id=plan.merchant_id,
+        channel=plan.channel,
+        place=plan.place,
+        device_id=request.device_id,
+        total=total,
+        pay_until_ms=pay_until_ms,
+    )
+
+
+def begin_attempt(
+    uow: UnitOfWork,
+    *,
+    intent_id: str,
+    order_id: str,
+    operation_id: OperationId,
+    payment_method_id: str,
+    customer_id: str,
+    merchant_id: str,
+    channel: str,
+    place: str | None,
+    device_id: str | None,
+    total: Money,
+    pay_until_ms: int,
+) -> None:
+    """Write attempt, operation and task of one authorization, under an allowance for this order alone."""
+    attempt_id = add_attempt(
+        uow,
+        intent_id=intent_id,
+        order_id=order_id,
+        payment_method_id=payment_method_id,
+        operation_id=operation_id,
+    )
+    begin_operation(
+        uow, operation_id, OperationKind.AUTHORIZE, order_id=order_id, amount=total, attempt_id=attempt_id
+    )
+    enqueue(
+        uow,
+        AUTHORIZE,
+        order_id,
+        authorize_payload(
+            operation_id=operation_id,
+            allowance_id=uow.new_id(AllowanceId),
+            payment_method_id=payment_method_id,
+            customer_id=customer_id,
+            merchant_id=merchant_id,
+            order_id=order_id,
+            channel=channel,
+            place=place,
+            device_id=device_id,
+            amount=total,
+            allowance_expires_at_ms=pay_until_ms,
+        ),
+    )
+
+
+def _entries(plan: Plan, total: Money) -> list[Entry]:
+    """What is owed, and the goods that are promised, in the books."""
+    entries = [
+        *move(
+            total.currency,
+            total.amount_minor,
+            debit=accounts.ORDERS_DUE,
+            credit=accounts.ORDERS_DUE_CONTRA,
+        )
+    ]
+    for planned in plan.legs:
+        if planned.location_code is not None:
+            entries += move(
+                f"sku:{planned.sku}",
+                planned.quantity,
+                debit=accounts.stock_reserved(planned.location_code),
+                credit=accounts.stock_available(planned.location_code),
+            )
+    return entries

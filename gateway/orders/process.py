@@ -1,0 +1,418 @@
+"""The purchase on one page: what follows from each fact.
+
+    placed -> authorize -> secured -> start the legs -> fulfilled -> capture -> ended
+                 |                        |                |
+                 v                        v                v
+             declined: another method   failed: policy   not captured: token back
+             or the reservation ends
+
+Every function here runs inside the unit that records a fact. It moves states by compare-and-set, writes
+events and the next tasks, and leaves the rest to `settle`, which looks at the whole order and does what
+has become possible. Recording a fact twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fulfillment import inventory, serials
+from fulfillment.model import FulfillmentLine, HoldId
+from fulfillment.shipments import create_fulfillment_order
+from gateway.catalog.model import FailurePolicy
+from gateway.kernel.documents import decode
+from gateway.kernel.money import Money
+from gateway.kernel.store.statements import insert_into
+from gateway.kernel.subjects import LegId, MerchantId, OperationId, OrderId
+from gateway.kernel.tasks.queue import enqueue
+from gateway.orders import books
+from gateway.orders.model import LegKind, LegState, OrderState, holds_goods, needs_money
+from gateway.orders.purchase import Leg, Purchase, wire_money
+from gateway.orders.tables import entitlement
+from gateway.payments import calls
+from gateway.payments.operations import begin_operation, operations_of
+from wallets.custody.accounts import account_of
+from wallets.minting.model import MintRequest, MintState
+from wallets.minting.requests import cancel_mint, mints_of, request_mint, request_return
+from wallets.vault.port import OperationKind
+
+SEND = "fulfillment.send"
+CANCEL = "fulfillment.cancel"
+
+_INSERT_ENTITLEMENT = insert_into(entitlement)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRules:
+    """What the process needs to know of its surroundings."""
+
+    provider: str = "simulated"
+    """Names the clearing account of captured money."""
+    backend: str = "embedded"
+    """The order backend that fulfillment orders go to."""
+    base_url: str = "http://127.0.0.1:8080"
+    """Where hosted pages are reached."""
+    action_ms: int = 15 * 60_000
+    """How long a challenge or another payment method is waited for."""
+
+
+# --- Secured: authorized, everything reserved -------------------------------------------------------
+
+
+def secured(purchase: Purchase, rules: ProcessRules) -> None:
+    """The money is there: confirm the order and start its legs."""
+    if not purchase.move(OrderState.CONFIRMED):
+        return
+    for leg in purchase.legs:
+        purchase.move_leg(leg, LegState.SECURED)
+    purchase.tell("order.confirmed")
+    settle(purchase, rules)
+
+
+def settle(purchase: Purchase, rules: ProcessRules) -> None:
+    """Look at the whole order: undo what a failure spoils, start what may start, end what has ended."""
+    undo_spoiled(purchase, rules)
+    start_legs(purchase, rules)
+    if any(needs_money(leg.state) for leg in purchase.legs):
+        return
+    void_rest(purchase)
+    end_order(purchase)
+
+
+def undo_spoiled(purchase: Purchase, rules: ProcessRules) -> None:
+    """``all_or_nothing``: when a leg of a line failed, the others are taken back as far as they can be."""
+    for failed in purchase.legs:
+        if failed.policy is not FailurePolicy.ALL_OR_NOTHING or failed.state is not LegState.FAILED:
+            continue
+        for leg in purchase.line_of(failed):
+            undo_leg(purchase, leg, rules, reason="another part of the line failed")
+
+
+def start_legs(purchase: Purchase, rules: ProcessRules) -> None:
+    """Start every secured leg whose policy lets it go now."""
+    shipments: dict[str, list[Leg]] = {}
+    for leg in purchase.legs:
+        if leg.state is not LegState.SECURED or not _may_start(leg, purchase.line_of(leg)):
+            continue
+        match leg.kind:
+            case LegKind.MINT:
+                start_mint(purchase, leg)
+            case LegKind.ENTITLE:
+                purchase.move_leg(leg, LegState.STARTED)
+                capture_leg(purchase, leg, rules)
+            case LegKind.SHIP:
+                assert leg.location_code is not None
+                shipments.setdefault(leg.location_code, []).append(leg)
+    for location, legs in shipments.items():
+        start_shipment(purchase, location, legs, rules)
+
+
+def _may_start(leg: Leg, line: list[Leg]) -> bool:
+    match leg.policy:
+        case FailurePolicy.EITHER:
+            return True
+        case FailurePolicy.ALL_OR_NOTHING:
+            # Minting cannot be undone unseen: it waits until the backend has promised the parcel.
+            waits_for = [other for other in line if other.kind is LegKind.SHIP] if leg.digital else []
+            return not any(
+                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED) for other in waits_for
+            )
+        case FailurePolicy.DIGITAL_FIRST:
+            waits_for = [] if leg.digital else [other for other in line if other.digital]
+            return not any(
+                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED) for other in waits_for
+            )
+
+
+# --- Starting legs ----------------------------------------------------------------------------------
+
+
+def start_mint(purchase: Purchase, leg: Leg) -> None:
+    """Queue the mint into the customer's custodial account. Undone by `undo_leg` until it is claimed."""
+    account = account_of(purchase.uow, purchase.customer_id)
+    assert account is not None, "the quote made sure of the customer's account"
+    assert leg.item_number is not None
+    serial = None
+    if leg.numbered:
+        assert leg.hold_id is not None
+        (serial,) = serials.take_serials(purchase.uow, hold_id=HoldId(leg.hold_id))
+    purchase.move_leg(leg, LegState.STARTED)
+    request_mint(
+        purchase.uow,
+        MintRequest(
+            leg_id=leg.leg_id,
+            order_id=purchase.order_id,
+            merchant_id=purchase.merchant_id,
+            recipient=account.address,
+            item_number=leg.item_number,
+            amount=leg.quantity,
+            serial=serial,
+            holder_key=account.key_ref,
+        ),
+    )
+
+
+def start_shipment(purchase: Purchase, location: str, legs: list[Leg], rules: ProcessRules) -> None:
+    """Write the location's fulfillment order and the task that sends it."""
+    fulfillment_order_id = create_fulfillment_order(
+        purchase.uow,
+        order_id=OrderId(purchase.order_id),
+        merchant_id=MerchantId(purchase.merchant_id),
+        location_code=location,
+        backend=rules.backend,
+        ship_to=decode(purchase.row.ship_to),
+        lines=[
+            FulfillmentLine(
+                LegId(leg.leg_id),
+                leg.sku,
+                leg.quantity,
+                leg.title,
+                HoldId(leg.hold_id) if leg.hold_id else None,
+            )
+            for leg in legs
+        ],
+    )
+    for leg in legs:
+        purchase.move_leg(leg, LegState.STARTED)
+    enqueue(purchase.uow, SEND, purchase.order_id, {"fulfillment_order_id": fulfillment_order_id})
+
+
+# --- Fulfilled, captured ----------------------------------------------------------------------------
+
+
+def fulfilled(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
+    """The leg was minted or dispatched: its units are gone for good and its share is captured."""
+    if not purchase.move_leg(leg, LegState.FULFILLED):
+        return False
+    if leg.hold_id is not None:
+        inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
+    capture_leg(purchase, leg, rules)
+    return True
+
+
+def capture_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """Ask for the leg's share; a leg that costs nothing is captured as it stands."""
+    if not leg.amount:
+        captured(purchase, leg, rules)
+        return
+    intent = purchase.intent()
+    operation_id = purchase.uow.new_id(OperationId)
+    purchase.set_capture(leg, operation_id)
+    begin_operation(
+        purchase.uow,
+        operation_id,
+        OperationKind.CAPTURE,
+        order_id=purchase.order_id,
+        amount=leg.amount,
+        leg_id=leg.leg_id,
+        target_operation_id=intent.authorization_id,
+    )
+    enqueue(
+        purchase.uow,
+        calls.CAPTURE,
+        purchase.order_id,
+        calls.settle_payload(operation_id, intent.authorization_id, leg.amount),
+    )
+
+
+def captured(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """The leg's share is ours. An entitlement is granted in this very unit."""
+    if not purchase.move_leg(leg, LegState.CAPTURED):
+        return
+    if leg.kind is LegKind.ENTITLE:
+        grant_entitlement(purchase, leg)
+    books.post_captured(purchase, leg, rules.provider)
+    purchase.fulfill_line(leg)
+    purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
+    settle(purchase, rules)
+
+
+def grant_entitlement(purchase: Purchase, leg: Leg) -> None:
+    """Give the customer a non-transferable digital item."""
+    if leg.hold_id is not None:
+        inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
+    purchase.uow.append(
+        _INSERT_ENTITLEMENT,
+        {
+            "leg_id": leg.leg_id,
+            "customer_id": purchase.customer_id,
+            "order_id": purchase.order_id,
+            "sku": leg.sku,
+            "quantity": leg.quantity,
+            "state": "granted",
+            "granted_at_ms": purchase.uow.now_ms,
+        },
+    )
+    purchase.tell("entitlement.granted", leg_id=leg.leg_id, sku=leg.sku)
+
+
+def capture_failed(purchase: Purchase, leg: Leg, code: str, rules: ProcessRules) -> None:
+    """The share will not be paid. What was not delivered fails; a minted token goes back."""
+    purchase.tell("payment.capture_failed", leg_id=leg.leg_id, code=code)
+    if leg.kind is LegKind.ENTITLE:
+        leg_failed(purchase, leg, "capture failed", rules)
+        return
+    if purchase.move_leg(leg, LegState.CAPTURE_FAILED) and leg.kind is LegKind.MINT:
+        return_token(purchase, leg)
+    settle(purchase, rules)
+
+
+# --- Failed, canceled, returned ---------------------------------------------------------------------
+
+
+def leg_failed(purchase: Purchase, leg: Leg, reason: str, rules: ProcessRules) -> None:
+    """The leg cannot be fulfilled: give its units back, then let the policy decide about the others."""
+    if not purchase.move_leg(leg, LegState.FAILED):
+        return
+    release_leg(purchase, leg)
+    purchase.tell("order.leg_failed", leg_id=leg.leg_id, reason=reason)
+    settle(purchase, rules)
+
+
+def undo_leg(purchase: Purchase, leg: Leg, rules: ProcessRules, *, reason: str) -> None:
+    """Take a leg back as far as it can be: not started, still in a queue, at the backend, or delivered."""
+    match leg.state:
+        case LegState.RESERVED | LegState.SECURED:
+            leg_canceled(purchase, leg, reason)
+        case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
+            ask_backend_to_cancel(purchase, leg)
+        case LegState.STARTED if leg.kind is LegKind.MINT:
+            # Claim and cancel race on one compare-and-set; a claimed mint is returned once it is captured.
+            if cancel_mint(purchase.uow, leg.leg_id):
+                leg_canceled(purchase, leg, reason)
+        case LegState.CAPTURED if leg.digital:
+            return_leg(purchase, leg, rules)
+        case _:
+            return
+
+
+def leg_canceled(purchase: Purchase, leg: Leg, reason: str) -> None:
+    """The leg will not be delivered: its units can be sold again."""
+    if purchase.move_leg(leg, LegState.CANCELED):
+        release_leg(purchase, leg)
+        purchase.tell("order.leg_canceled", leg_id=leg.leg_id, reason=reason)
+
+
+def release_leg(purchase: Purchase, leg: Leg) -> None:
+    """Give reserved units back."""
+    if leg.hold_id is not None:
+        inventory.release(purchase.uow, hold_id=HoldId(leg.hold_id))
+    books.post_unreserved(purchase, leg)
+
+
+def ask_backend_to_cancel(purchase: Purchase, leg: Leg) -> None:
+    """The backend decides whether it is too late; the leg waits for its answer."""
+    if purchase.move_leg(leg, LegState.CANCELING):
+        enqueue(purchase.uow, CANCEL, purchase.order_id, {"leg_id": leg.leg_id})
+
+
+def return_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """Start giving back a captured leg: first what was delivered, then the money."""
+    if not purchase.move_leg(leg, LegState.RETURNING):
+        return
+    match leg.kind:
+        case LegKind.MINT:
+            return_token(purchase, leg, moved=True)
+        case LegKind.ENTITLE:
+            revoke_entitlement(purchase, leg)
+            refund_leg(purchase, leg, rules)
+        case LegKind.SHIP:
+            refund_leg(purchase, leg, rules)
+
+
+def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
+    """Send the token back to the treasury; before it is final, the final outcome asks again."""
+    if not moved and not purchase.move_leg(leg, LegState.RETURNING):
+        return
+    minted = next(found for found in mints_of(purchase.uow, purchase.order_id) if found.leg_id == leg.leg_id)
+    if minted.state is MintState.FINAL:
+        request_return(purchase.uow, leg.leg_id)
+
+
+def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
+    """Take a non-transferable item back."""
+    purchase.uow.core(entitlement.update().where(entitlement.c.leg_id == leg.leg_id).values(state="revoked"))
+    purchase.tell("entitlement.revoked", leg_id=leg.leg_id)
+
+
+def refund_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """Give the leg's captured share back to the method it came from."""
+    if not leg.amount or leg.capture_operation_id is None:
+        returned(purchase, leg, rules)
+        return
+    operation_id = purchase.uow.new_id(OperationId)
+    begin_operation(
+        purchase.uow,
+        operation_id,
+        OperationKind.REFUND,
+        order_id=purchase.order_id,
+        amount=leg.amount,
+        leg_id=leg.leg_id,
+        target_operation_id=leg.capture_operation_id,
+    )
+    enqueue(
+        purchase.uow,
+        calls.REFUND,
+        purchase.order_id,
+        calls.settle_payload(operation_id, leg.capture_operation_id, leg.amount),
+    )
+
+
+def returned(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """The leg is given back and paid back."""
+    if purchase.move_leg(leg, LegState.RETURNED):
+        settle(purchase, rules)
+
+
+# --- Ending -----------------------------------------------------------------------------------------
+
+
+def void_rest(purchase: Purchase) -> None:
+    """No leg needs money any more: release what is authorized and not captured, once."""
+    intent = purchase.intent()
+    rest = intent.authorized_minor - intent.captured_minor - intent.voided_minor
+    if rest <= 0 or any(
+        row.kind == OperationKind.VOID for row in operations_of(purchase.uow, purchase.order_id)
+    ):
+        return
+    void(purchase, intent.authorization_id, Money(rest, purchase.currency))
+
+
+def void(purchase: Purchase, authorization_id: str, amount: Money) -> None:
+    """Release an amount of an authorization."""
+    operation_id = purchase.uow.new_id(OperationId)
+    begin_operation(
+        purchase.uow,
+        operation_id,
+        OperationKind.VOID,
+        order_id=purchase.order_id,
+        amount=amount,
+        target_operation_id=authorization_id,
+    )
+    enqueue(
+        purchase.uow,
+        calls.VOID,
+        purchase.order_id,
+        calls.settle_payload(operation_id, authorization_id, amount),
+    )
+
+
+def end_order(purchase: Purchase) -> None:
+    """Close an order whose legs have all ended."""
+    states = {leg.state for leg in purchase.legs}
+    if LegState.CAPTURED in states:
+        if purchase.move(OrderState.COMPLETED):
+            gross = sum(leg.amount.amount_minor for leg in purchase.legs if holds_goods(leg.state))
+            purchase.tell("order.completed", captured=wire_money(Money(gross, purchase.currency)))
+        return
+    if LegState.RETURNING in states:
+        return
+    intent = purchase.intent()
+    if intent.captured_minor and intent.refunded_minor == intent.captured_minor:
+        if purchase.move(OrderState.REFUNDED):
+            purchase.tell(
+                "order.refunded", refunded=wire_money(Money(intent.refunded_minor, purchase.currency))
+            )
+        return
+    reason = purchase.row.reason or "nothing could be delivered"
+    if not intent.captured_minor and purchase.move(OrderState.CANCELED, reason):
+        purchase.tell("order.canceled", reason=reason)

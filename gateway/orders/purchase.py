@@ -1,0 +1,285 @@
+"""An order with its legs and intent, as the process reads and moves it inside a unit.
+
+Reading locks the order's row (PostgreSQL; SQLite has one writer), so two facts about one order are recorded
+one after the other and the later one sees the earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+
+from gateway.catalog.model import FailurePolicy
+from gateway.kernel.documents import encode
+from gateway.kernel.events.model import Event
+from gateway.kernel.money import Money
+from gateway.kernel.store.statements import Statement
+from gateway.kernel.store.unit import Reader, UnitOfWork
+from gateway.orders.model import (
+    LEG_MOVES,
+    ORDER_MOVES,
+    LegKind,
+    LegState,
+    OrderState,
+)
+from gateway.orders.tables import leg, order, order_line
+from gateway.payments.intents import inline, intent_of, sources
+
+_ORDER = Statement(select(order).where(order.c.order_id == bindparam("order_id")).with_for_update())
+_LEGS = Statement(
+    select(
+        leg.c.leg_id,
+        leg.c.position,
+        leg.c.line_position,
+        leg.c.kind,
+        leg.c.state,
+        leg.c.sku,
+        leg.c.quantity,
+        leg.c.amount_minor,
+        leg.c.tax_minor,
+        leg.c.tax_country,
+        leg.c.tax_category,
+        leg.c.tax_rate_bps,
+        leg.c.hold_id,
+        leg.c.location_code,
+        leg.c.item_number,
+        leg.c.numbered,
+        leg.c.capture_operation_id,
+        leg.c.token,
+        order_line.c.failure_policy,
+        order_line.c.title,
+    )
+    .select_from(
+        leg.join(
+            order_line,
+            (order_line.c.order_id == leg.c.order_id) & (order_line.c.position == leg.c.line_position),
+        )
+    )
+    .where(leg.c.order_id == bindparam("order_id"))
+    .order_by(leg.c.position)
+)
+_ORDER_OF_LEG = Statement(select(leg.c.order_id).where(leg.c.leg_id == bindparam("leg_id")))
+_MOVE_LEG = {
+    state: Statement(
+        update(leg)
+        .where(
+            leg.c.order_id == bindparam("its_order_id"),
+            leg.c.position == bindparam("its_position"),
+            leg.c.state.in_(inline(sources(LEG_MOVES, state))),
+        )
+        .values(state=state.value)
+    )
+    for state in LegState
+    if sources(LEG_MOVES, state)
+}
+_MOVE_ORDER = {
+    state: Statement(
+        update(order)
+        .where(
+            order.c.order_id == bindparam("its_order_id"),
+            order.c.state.in_(inline(sources(ORDER_MOVES, state))),
+        )
+        .values(state=state.value, reason=bindparam("new_reason"), pay_until_ms=None)
+    )
+    for state in OrderState
+    if sources(ORDER_MOVES, state)
+}
+_PAY_UNTIL = Statement(
+    update(order)
+    .where(order.c.order_id == bindparam("its_order_id"), order.c.state == OrderState.PLACED.value)
+    .values(pay_until_ms=bindparam("until_ms"))
+)
+_SET_CAPTURE = Statement(
+    update(leg)
+    .where(leg.c.order_id == bindparam("its_order_id"), leg.c.position == bindparam("its_position"))
+    .values(capture_operation_id=bindparam("operation_id"))
+)
+_SET_TOKEN = Statement(
+    update(leg)
+    .where(leg.c.order_id == bindparam("its_order_id"), leg.c.position == bindparam("its_position"))
+    .values(token=bindparam("new_token"))
+)
+_FULFILL_LINE = Statement(
+    update(order_line)
+    .where(
+        order_line.c.order_id == bindparam("its_order_id"),
+        order_line.c.position == bindparam("its_position"),
+        order_line.c.quantity_fulfilled < order_line.c.quantity_current,
+    )
+    .values(quantity_fulfilled=order_line.c.quantity_current)
+)
+_SET_REASON = Statement(
+    update(order).where(order.c.order_id == bindparam("its_order_id")).values(reason=bindparam("new_reason"))
+)
+_UNPAID = Statement(
+    select(order.c.order_id)
+    .where(order.c.pay_until_ms.is_not(None), order.c.pay_until_ms <= bindparam("now_ms"))
+    .order_by(order.c.pay_until_ms)
+    .limit(bindparam("most"))
+)
+
+
+@dataclass(slots=True)
+class Leg:
+    """A leg as read; ``state`` follows the moves made in this unit."""
+
+    leg_id: str
+    position: int
+    line: int
+    kind: LegKind
+    state: LegState
+    sku: str
+    title: str
+    quantity: int
+    amount: Money
+    tax: Money
+    tax_country: str
+    tax_category: str
+    tax_rate_bps: int
+    hold_id: str | None
+    location_code: str | None
+    item_number: int | None
+    numbered: bool
+    capture_operation_id: str | None
+    policy: FailurePolicy
+
+    @property
+    def digital(self) -> bool:
+        return self.kind is not LegKind.SHIP
+
+
+class Purchase:
+    """One order inside one unit."""
+
+    def __init__(self, uow: UnitOfWork, row: Any, legs: list[Leg]) -> None:
+        self.uow = uow
+        self.row = row
+        self.order_id: str = row.order_id
+        self.merchant_id: str = row.merchant_id
+        self.customer_id: str = row.customer_id
+        self.currency: str = row.currency
+        self.state = OrderState(row.state)
+        self.legs = legs
+
+    @property
+    def total(self) -> Money:
+        return Money(self.row.total_minor, self.currency)
+
+    def intent(self) -> Any:
+        """Return the intent's row as it stands now."""
+        found = intent_of(self.uow, self.order_id)
+        assert found is not None
+        return found
+
+    def leg(self, leg_id: str) -> Leg:
+        """Return the leg with this id."""
+        return next(leg for leg in self.legs if leg.leg_id == leg_id)
+
+    def line_of(self, leg: Leg) -> list[Leg]:
+        """Return all legs of this leg's line."""
+        return [other for other in self.legs if other.line == leg.line]
+
+    def move_leg(self, leg: Leg, target: LegState) -> bool:
+        """Move by compare-and-set; the answer says whether this call did it."""
+        moved = self.uow.run(_MOVE_LEG[target], {"its_order_id": self.order_id, "its_position": leg.position})
+        if moved:
+            leg.state = target
+        return moved == 1
+
+    def move(self, target: OrderState, reason: str | None = None) -> bool:
+        """Move the order by compare-and-set; the answer says whether this call did it."""
+        moved = self.uow.run(_MOVE_ORDER[target], {"its_order_id": self.order_id, "new_reason": reason})
+        if moved:
+            self.state = target
+        return moved == 1
+
+    def set_capture(self, leg: Leg, operation_id: str) -> None:
+        """Note which operation captures the leg."""
+        leg.capture_operation_id = operation_id
+        self.uow.run(
+            _SET_CAPTURE,
+            {"its_order_id": self.order_id, "its_position": leg.position, "operation_id": operation_id},
+        )
+
+    def set_token(self, leg: Leg, token: Mapping[str, Any]) -> None:
+        """Note what was minted for the leg."""
+        self.uow.run(
+            _SET_TOKEN,
+            {"its_order_id": self.order_id, "its_position": leg.position, "new_token": encode(dict(token))},
+        )
+
+    def fulfill_line(self, leg: Leg) -> None:
+        """Count the line's quantity as fulfilled once all its legs are."""
+        if all(other.state in (LegState.FULFILLED, LegState.CAPTURED) for other in self.line_of(leg)):
+            self.uow.run(_FULFILL_LINE, {"its_order_id": self.order_id, "its_position": leg.line})
+
+    def set_reason(self, reason: str) -> None:
+        """Note why the order is being given up, before its legs have all answered."""
+        self.uow.run(_SET_REASON, {"its_order_id": self.order_id, "new_reason": reason})
+
+    def extend_payment(self, until_ms: int) -> None:
+        """Keep the reservation for another while."""
+        self.uow.run(_PAY_UNTIL, {"its_order_id": self.order_id, "until_ms": until_ms})
+
+    def tell(self, event_type: str, **body: Any) -> None:
+        """Write an event on the customer's stream; ``order_id`` is added."""
+        self.uow.emit(
+            Event(self.customer_id, event_type, {"order_id": self.order_id, **body}, self.merchant_id)
+        )
+
+
+def wire_money(amount: Money) -> dict[str, Any]:
+    """Return an amount as the wire writes it."""
+    return {"amount_minor": amount.amount_minor, "currency": amount.currency}
+
+
+def load_purchase(uow: UnitOfWork, order_id: str) -> Purchase | None:
+    """Read and lock an order, or None."""
+    row = uow.row(_ORDER, {"order_id": order_id})
+    return None if row is None else Purchase(uow, row, list(_legs(uow, row)))
+
+
+def known_purchase(uow: UnitOfWork, order_id: str) -> Purchase:
+    """Read and lock an order that must exist: our own rows refer to it."""
+    found = load_purchase(uow, order_id)
+    assert found is not None, f"no order {order_id}"
+    return found
+
+
+def order_of_leg(reader: Reader, leg_id: str) -> str | None:
+    """Return the order a leg belongs to."""
+    row = reader.row(_ORDER_OF_LEG, {"leg_id": leg_id})
+    return None if row is None else row.order_id
+
+
+def unpaid_orders(reader: Reader, most: int) -> list[str]:
+    """Return orders whose reservation has waited long enough for its payment."""
+    return [row.order_id for row in reader.rows(_UNPAID, {"now_ms": reader.now_ms, "most": most})]
+
+
+def _legs(uow: UnitOfWork, row: Any) -> Iterable[Leg]:
+    for found in uow.rows(_LEGS, {"order_id": row.order_id}):
+        yield Leg(
+            leg_id=found.leg_id,
+            position=found.position,
+            line=found.line_position,
+            kind=LegKind(found.kind),
+            state=LegState(found.state),
+            sku=found.sku,
+            title=found.title,
+            quantity=found.quantity,
+            amount=Money(found.amount_minor, row.currency),
+            tax=Money(found.tax_minor, row.currency),
+            tax_country=found.tax_country,
+            tax_category=found.tax_category,
+            tax_rate_bps=found.tax_rate_bps,
+            hold_id=found.hold_id,
+            location_code=found.location_code,
+            item_number=found.item_number,
+            numbered=bool(found.numbered),
+            capture_operation_id=found.capture_operation_id,
+            policy=FailurePolicy(found.failure_policy),
+        )

@@ -1,0 +1,138 @@
+"""Tables of quotes, orders, lines and legs, consents, entitlements and idempotency keys."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, text
+
+from gateway.kernel.store.schema import metadata
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("principal", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("result", Text, nullable=False),  # JSON: the id of what was made, never the whole reply
+    Column("at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+quote = Table(
+    "quote",
+    metadata,
+    Column("quote_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("device_id", Text),
+    Column("merchant_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("plan", Text, nullable=False),  # JSON: see plan.py
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    CheckConstraint("total_minor >= 0", name="total_not_negative"),
+)
+
+order = Table(
+    "customer_order",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("merchant_slug", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("device_id", Text),
+    Column("channel", Text, nullable=False),
+    Column("place", Text),
+    Column("quote_id", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("country", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("shipping_minor", BigInteger, nullable=False),
+    Column("ship_to", Text),
+    # Until when the reservation waits for payment; null once it is paid for or given up.
+    Column("pay_until_ms", BigInteger),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index("ix_customer_order_customer", "customer_id", "order_id"),
+    Index("ix_customer_order_merchant", "merchant_id", "order_id"),
+    Index(
+        "ix_customer_order_unpaid",
+        "pay_until_ms",
+        sqlite_where=text("pay_until_ms IS NOT NULL"),
+        postgresql_where=text("pay_until_ms IS NOT NULL"),
+    ),
+)
+
+order_line = Table(
+    "order_line",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("line_id", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("failure_policy", Text, nullable=False),
+    # Lines are never deleted: original stays, current is what is still wanted, fulfilled what was given.
+    Column("quantity_original", Integer, nullable=False),
+    Column("quantity_current", Integer, nullable=False),
+    Column("quantity_fulfilled", Integer, nullable=False),
+    Column("unit_price_minor", BigInteger, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+leg = Table(
+    "leg",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("leg_id", Text, nullable=False, unique=True),
+    Column("line_position", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("tax_country", Text, nullable=False),
+    Column("tax_category", Text, nullable=False),
+    Column("tax_rate_bps", Integer, nullable=False),
+    Column("tax_source", Text, nullable=False),
+    Column("hold_id", Text),
+    Column("location_code", Text),
+    Column("item_number", BigInteger),
+    Column("numbered", Integer, nullable=False),
+    Column("capture_operation_id", Text),
+    Column("token", Text),  # JSON: chain id, contract, token id, serial, transaction
+    CheckConstraint("amount_minor >= 0 AND tax_minor >= 0 AND tax_minor <= amount_minor", name="amounts"),
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("text_version", Text, nullable=False),
+    Column("locale", Text, nullable=False),
+    Column("given_at", Text, nullable=False),
+    Column("device_id", Text),
+    Column("recorded_at_ms", BigInteger, nullable=False),
+)
+
+entitlement = Table(
+    "entitlement",
+    metadata,
+    Column("leg_id", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("sku", Text, nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("granted_at_ms", BigInteger, nullable=False),
+    Index("ix_entitlement_customer", "customer_id"),
+)

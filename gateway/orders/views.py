@@ -1,0 +1,244 @@
+"""Orders as their customer and their merchant see them. Reading only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from fulfillment.tables import fulfillment_line, fulfillment_order
+from gateway.kernel.clock import rfc3339
+from gateway.kernel.documents import decode
+from gateway.kernel.store.statements import Statement
+from gateway.kernel.store.unit import Reader
+from gateway.orders.changes import order_not_found
+from gateway.orders.model import LegKind
+from gateway.orders.tables import entitlement, leg, order, order_line
+from gateway.payments.tables import payment_intent
+
+_ORDER = Statement(
+    select(
+        order,
+        payment_intent.c.state.label("payment_state"),
+        payment_intent.c.authorized_minor,
+        payment_intent.c.captured_minor,
+        payment_intent.c.voided_minor,
+        payment_intent.c.refunded_minor,
+    )
+    .select_from(order.join(payment_intent, payment_intent.c.order_id == order.c.order_id))
+    .where(order.c.order_id == bindparam("order_id"))
+)
+_LINES = Statement(
+    select(order_line).where(order_line.c.order_id == bindparam("order_id")).order_by(order_line.c.position)
+)
+_LEGS = Statement(select(leg).where(leg.c.order_id == bindparam("order_id")).order_by(leg.c.position))
+_SHIPMENTS = Statement(
+    select(
+        fulfillment_line.c.leg_id,
+        fulfillment_order.c.location_code,
+        fulfillment_order.c.state,
+        fulfillment_order.c.tracking_carrier,
+        fulfillment_order.c.tracking_number,
+    )
+    .select_from(
+        fulfillment_order.join(
+            fulfillment_line,
+            fulfillment_line.c.fulfillment_order_id == fulfillment_order.c.fulfillment_order_id,
+        )
+    )
+    .where(fulfillment_order.c.order_id == bindparam("order_id"))
+)
+_summary = select(
+    order.c.order_id,
+    order.c.merchant_slug,
+    order.c.state,
+    order.c.currency,
+    order.c.total_minor,
+    order.c.created_at_ms,
+)
+_OF_CUSTOMER = Statement(
+    _summary.where(order.c.customer_id == bindparam("owner"), order.c.order_id < bindparam("before"))
+    .order_by(order.c.order_id.desc())
+    .limit(bindparam("most"))
+)
+_OF_MERCHANT = Statement(
+    _summary.where(order.c.merchant_id == bindparam("owner"), order.c.order_id < bindparam("before"))
+    .order_by(order.c.order_id.desc())
+    .limit(bindparam("most"))
+)
+_ENTITLEMENTS = Statement(
+    select(
+        entitlement.c.leg_id,
+        entitlement.c.order_id,
+        entitlement.c.sku,
+        entitlement.c.state,
+        entitlement.c.granted_at_ms,
+        order.c.merchant_id,
+    )
+    .select_from(entitlement.join(order, order.c.order_id == entitlement.c.order_id))
+    .where(entitlement.c.customer_id == bindparam("customer_id"))
+    .order_by(entitlement.c.leg_id)
+    .limit(200)
+)
+_MINTED = Statement(
+    select(
+        leg.c.leg_id,
+        leg.c.order_id,
+        leg.c.sku,
+        leg.c.state,
+        leg.c.token,
+        order.c.merchant_id,
+        order.c.created_at_ms,
+    )
+    .select_from(leg.join(order, order.c.order_id == leg.c.order_id))
+    .where(order.c.customer_id == bindparam("customer_id"), leg.c.token.is_not(None))
+    .order_by(leg.c.leg_id)
+    .limit(200)
+)
+_LAST = "ord_~"
+"""Sorts behind every order id."""
+
+
+def order_document(reader: Reader, order_id: str, *, customer_id: str | None, merchant_id: str | None) -> Any:
+    """Return an order for its customer or its merchant; NotFoundError ``order.not_found`` otherwise."""
+    row = reader.row(_ORDER, {"order_id": order_id})
+    if (
+        row is None
+        or (customer_id is not None and row.customer_id != customer_id)
+        or (merchant_id is not None and row.merchant_id != merchant_id)
+    ):
+        raise order_not_found()
+    currency = row.currency
+    legs = reader.rows(_LEGS, {"order_id": order_id})
+    shipments = {}
+    if any(one.kind == LegKind.SHIP for one in legs):
+        shipments = {one.leg_id: one for one in reader.rows(_SHIPMENTS, {"order_id": order_id})}
+    by_line: dict[int, list[dict[str, Any]]] = {}
+    for one in legs:
+        by_line.setdefault(one.line_position, []).append(_leg_document(one, currency, shipments))
+    document = {
+        "order_id": row.order_id,
+        "merchant": row.merchant_slug,
+        "channel": row.channel,
+        "place": row.place,
+        "state": row.state,
+        "reason": row.reason,
+        "country": row.country,
+        "total": {"amount_minor": row.total_minor, "currency": currency},
+        "tax": {"amount_minor": row.tax_minor, "currency": currency},
+        "shipping": {"amount_minor": row.shipping_minor, "currency": currency},
+        "placed_at": rfc3339(row.created_at_ms),
+        "lines": [
+            {
+                "line_id": line.line_id,
+                "sku": line.sku,
+                "title": line.title,
+                "format": line.format,
+                "quantity": line.quantity_current,
+                "unit_price": {"amount_minor": line.unit_price_minor, "currency": currency},
+                "total": {"amount_minor": line.total_minor, "currency": currency},
+                "legs": by_line.get(line.position, []),
+            }
+            for line in reader.rows(_LINES, {"order_id": order_id})
+        ],
+        "payment": {
+            "state": row.payment_state,
+            "authorized_minor": row.authorized_minor,
+            "captured_minor": row.captured_minor,
+            "voided_minor": row.voided_minor,
+            "refunded_minor": row.refunded_minor,
+        },
+    }
+    if merchant_id is not None and row.ship_to is not None:
+        # The merchant ships it; the customer knows it.
+        document["ship_to"] = decode(row.ship_to)
+    return document
+
+
+def order_page(
+    reader: Reader, *, customer_id: str | None, merchant_id: str | None, after: str | None, limit: int
+) -> Any:
+    """Return a page of orders, newest first, with the cursor of the next."""
+    statement, owner = (_OF_CUSTOMER, customer_id) if customer_id is not None else (_OF_MERCHANT, merchant_id)
+    rows = reader.rows(statement, {"owner": owner, "before": after or _LAST, "most": limit + 1})
+    return {
+        "orders": [
+            {
+                "order_id": row.order_id,
+                "merchant": row.merchant_slug,
+                "state": row.state,
+                "total": {"amount_minor": row.total_minor, "currency": row.currency},
+                "placed_at": rfc3339(row.created_at_ms),
+            }
+            for row in rows[:limit]
+        ],
+        "next": rows[limit - 1].order_id if len(rows) > limit else None,
+    }
+
+
+def open_orders(reader: Reader, customer_id: str) -> list[Any]:
+    """Return the customer's latest orders as documents, for a snapshot."""
+    page = order_page(reader, customer_id=customer_id, merchant_id=None, after=None, limit=10)
+    return [
+        order_document(reader, found["order_id"], customer_id=customer_id, merchant_id=None)
+        for found in page["orders"]
+    ]
+
+
+def digital_items(reader: Reader, customer_id: str) -> list[dict[str, Any]]:
+    """Return the customer's tokens and entitlements, oldest first, without catalog texts."""
+    items: list[dict[str, Any]] = []
+    for row in reader.rows(_MINTED, {"customer_id": customer_id}):
+        token = decode(row.token)
+        items.append(
+            {
+                "kind": "token",
+                "order_id": row.order_id,
+                "leg_id": row.leg_id,
+                "merchant_id": row.merchant_id,
+                "sku": row.sku,
+                "state": row.state,
+                "acquired_at": rfc3339(row.created_at_ms),
+                "chain_id": token["chain_id"],
+                "contract": token["contract"],
+                "token_id": token["token_id"],
+                "serial": token["serial"],
+                "transaction_hash": token["transaction_hash"],
+            }
+        )
+    for row in reader.rows(_ENTITLEMENTS, {"customer_id": customer_id}):
+        items.append(
+            {
+                "kind": "entitlement",
+                "order_id": row.order_id,
+                "leg_id": row.leg_id,
+                "merchant_id": row.merchant_id,
+                "sku": row.sku,
+                "state": row.state,
+                "acquired_at": rfc3339(row.granted_at_ms),
+            }
+        )
+    return items
+
+
+def _leg_document(row: Any, currency: str, shipments: dict[str, Any]) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "leg_id": row.leg_id,
+        "kind": row.kind,
+        "state": row.state,
+        "amount": {"amount_minor": row.amount_minor, "currency": currency},
+        "tax": {"amount_minor": row.tax_minor, "currency": currency},
+        "tax_rate_bps": row.tax_rate_bps,
+        "tax_country": row.tax_country,
+    }
+    if row.token is not None:
+        document["token"] = decode(row.token)
+    shipment = shipments.get(row.leg_id)
+    if shipment is not None:
+        document["shipment"] = {
+            "location": shipment.location_code,
+            "state": shipment.state,
+            "carrier": shipment.tracking_carrier,
+            "tracking_number": shipment.tracking_number,
+        }
+    return document

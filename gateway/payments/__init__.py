@@ -1,0 +1,1 @@
+"""Payment intents, attempts and operations; when money moves."""

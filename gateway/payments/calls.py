@@ -1,0 +1,145 @@
+"""The calls to the vault behind the payment tasks. Tasks carry all they need; nothing is looked up here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.kernel.errors import UnavailableError
+from gateway.kernel.money import Money
+from gateway.kernel.subjects import OperationId, PaymentMethodId
+from gateway.kernel.tasks.model import Task
+from wallets.vault.port import (
+    AllowanceId,
+    AllowanceReason,
+    AllowanceTerms,
+    Authorize,
+    Capture,
+    OperationResult,
+    OperationStatus,
+    Refund,
+    Vault,
+    Void,
+)
+
+AUTHORIZE = "payment.authorize"
+CAPTURE = "payment.capture"
+VOID = "payment.void"
+REFUND = "payment.refund"
+RESOLVE = "payment.resolve"
+
+
+def authorize_payload(
+    *,
+    operation_id: str,
+    allowance_id: str,
+    payment_method_id: str,
+    customer_id: str,
+    merchant_id: str,
+    order_id: str,
+    channel: str,
+    place: str | None,
+    device_id: str | None,
+    amount: Money,
+    allowance_expires_at_ms: int,
+) -> dict[str, Any]:
+    """Return the task payload of an authorization under an allowance for this order alone."""
+    return {
+        "operation_id": operation_id,
+        "allowance_id": allowance_id,
+        "payment_method_id": payment_method_id,
+        "customer_id": customer_id,
+        "merchant_id": merchant_id,
+        "order_id": order_id,
+        "channel": channel,
+        "place": place,
+        "device_id": device_id,
+        "amount_minor": amount.amount_minor,
+        "currency": amount.currency,
+        "expires_at_ms": allowance_expires_at_ms,
+    }
+
+
+def settle_payload(operation_id: str, target_operation_id: str, amount: Money) -> dict[str, Any]:
+    """Return the task payload of a capture or void of an authorization, or a refund of a capture."""
+    return {
+        "operation_id": operation_id,
+        "target_operation_id": target_operation_id,
+        "amount_minor": amount.amount_minor,
+        "currency": amount.currency,
+    }
+
+
+class PaymentCalls:
+    """Performs payment tasks. Each may be called again with the same task: operation ids never change."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def authorize(self, task: Task) -> OperationResult:
+        """Grant the order's allowance and spend it."""
+        wanted = task.payload
+        amount = _amount(wanted)
+        terms = AllowanceTerms(
+            allowance_id=AllowanceId(wanted["allowance_id"]),
+            payment_method_id=PaymentMethodId(wanted["payment_method_id"]),
+            customer_id=wanted["customer_id"],
+            merchant_id=wanted["merchant_id"],
+            order_id=wanted["order_id"],
+            channel=wanted["channel"],
+            place_id=wanted["place"],
+            device_id=wanted["device_id"],
+            reason=AllowanceReason.MULTI_CAPTURE,
+            max_amount=amount,
+            max_uses=1,
+            expires_at_ms=wanted["expires_at_ms"],
+        )
+        return await self._vault.authorize(
+            Authorize(
+                operation_id=OperationId(wanted["operation_id"]),
+                allowance=terms,
+                amount=amount,
+                customer_id=wanted["customer_id"],
+                merchant_id=wanted["merchant_id"],
+                order_id=wanted["order_id"],
+                channel=wanted["channel"],
+                place_id=wanted["place"],
+                device_id=wanted["device_id"],
+            )
+        )
+
+    async def capture(self, task: Task) -> OperationResult:
+        """Take a leg's share."""
+        operation_id, target = _ids(task.payload)
+        return await self._vault.capture(Capture(operation_id, target, _amount(task.payload)))
+
+    async def void(self, task: Task) -> OperationResult:
+        """Release what will not be captured."""
+        operation_id, target = _ids(task.payload)
+        return await self._vault.void(Void(operation_id, target, _amount(task.payload)))
+
+    async def refund(self, task: Task) -> OperationResult:
+        """Give a captured share back to the method it came from."""
+        operation_id, target = _ids(task.payload)
+        return await self._vault.refund(Refund(operation_id, target, _amount(task.payload)))
+
+    async def resolve(self, task: Task) -> OperationResult:
+        """Ask about an operation whose answer is missing.
+
+        An operation the vault has never seen is given up with a tombstone, so that a request still under
+        way is refused when it arrives. An unknown one raises, and the task asks again later.
+        """
+        operation_id = OperationId(task.payload["operation_id"])
+        result = await self._vault.operation(operation_id)
+        if result is None or task.payload.get("abandon"):
+            result = await self._vault.abandon(operation_id)
+        if result.status is OperationStatus.UNKNOWN:
+            raise UnavailableError("payment.unknown", "The provider has not answered yet.")
+        return result
+
+
+def _ids(payload: Any) -> tuple[OperationId, OperationId]:
+    return OperationId(payload["operation_id"]), OperationId(payload["target_operation_id"])
+
+
+def _amount(payload: Any) -> Money:
+    return Money(payload["amount_minor"], payload["currency"])

@@ -1,0 +1,1 @@
+"""The wire: messages, codec, error codes and the AsyncAPI document. No I/O."""

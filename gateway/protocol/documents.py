@@ -1,0 +1,258 @@
+"""What the gateway sends in reply bodies and events: the documents of the wire, as schema.
+
+The program builds them as plain dictionaries; tests hold every message it sends against these models.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.protocol.messages import Amount, Integer, MoneyDocument, Wire
+
+Time = str
+"""RFC 3339 in UTC, for example ``2026-11-21T12:00:00.000Z``."""
+
+
+class LimitsDocument(Wire):
+    """What a connection may do."""
+
+    message_bytes: Integer
+    json_depth: Integer
+    in_flight: Integer
+    commands_per_second: Integer
+    burst: Integer
+    connections_per_account: Integer
+
+
+class HelloBody(Wire):
+    """First message of the gateway."""
+
+    versions: list[str]
+    server: str
+    heartbeat_ms: Integer
+    auth_timeout_ms: Integer
+    nonce: str
+    limits: LimitsDocument
+
+
+class ReadyBody(Wire):
+    """Signed in. Events that follow continue after ``seq`` of ``epoch``."""
+
+    session_id: str
+    customer_id: str
+    device_id: str
+    epoch: str
+    seq: Integer
+    resumed: bool
+    """True: every event after the number in ``resume`` follows. False after ``resume``: a snapshot does."""
+
+
+class SnapshotBody(Wire):
+    """The customer's latest orders, when a stream cannot be continued; events follow after ``seq``."""
+
+    epoch: str
+    seq: Integer
+    orders: list[OrderDocument]
+
+
+class ErrorBody(Wire):
+    """Why a command was refused."""
+
+    code: str
+    class_: Annotated[Literal["retry", "fix", "fatal", "sca"], Field(alias="class")]
+    message: str
+    param: str | None = None
+    """JSONPath of the offending input."""
+    retry_after_ms: Integer | None = None
+    data: dict[str, Any] | None = None
+
+
+class TokenDocument(Wire):
+    """A digital item in a wallet."""
+
+    kind: Literal["token", "entitlement"]
+    order_id: str
+    leg_id: str
+    sku: str
+    title: str
+    acquired_at: Time
+    state: str
+    chain_id: Integer | None = None
+    contract: str | None = None
+    token_id: str | None = None
+    serial: Integer | None = None
+    transaction_hash: str | None = None
+    asset_url: str | None = None
+
+
+class WalletBody(Wire):
+    address: str | None
+    items: list[TokenDocument]
+
+
+class ShipmentDocument(Wire):
+    location: str
+    state: str
+    carrier: str | None = None
+    tracking_number: str | None = None
+
+
+class LegDocument(Wire):
+    """A part of a line that is fulfilled and captured by itself."""
+
+    leg_id: str
+    kind: Literal["mint", "entitle", "ship"]
+    state: str
+    amount: MoneyDocument
+    tax: MoneyDocument
+    tax_rate_bps: Integer
+    tax_country: str
+    token: dict[str, Any] | None = None
+    shipment: ShipmentDocument | None = None
+
+
+class LineDocument(Wire):
+    line_id: str
+    sku: str
+    title: str
+    format: Literal["digital", "physical", "bundle"]
+    quantity: Integer
+    unit_price: MoneyDocument
+    total: MoneyDocument
+    legs: list[LegDocument]
+
+
+class PaymentDocument(Wire):
+    state: str
+    authorized_minor: Amount
+    captured_minor: Amount
+    voided_minor: Amount
+    refunded_minor: Amount
+
+
+class OrderDocument(Wire):
+    order_id: str
+    merchant: str
+    channel: str
+    place: str | None = None
+    state: str
+    reason: str | None = None
+    country: str
+    total: MoneyDocument
+    tax: MoneyDocument
+    shipping: MoneyDocument
+    placed_at: Time
+    lines: list[LineDocument]
+    payment: PaymentDocument
+
+
+class OrderSummary(Wire):
+    order_id: str
+    merchant: str
+    state: str
+    total: MoneyDocument
+    placed_at: Time
+
+
+class OrderListReply(Wire):
+    orders: list[OrderSummary]
+    next: str | None = None
+
+
+class QuoteLineDocument(Wire):
+    sku: str
+    title: str
+    format: Literal["digital", "physical", "bundle"]
+    quantity: Integer
+    unit_price: MoneyDocument
+    total: MoneyDocument
+
+
+class TaxLineDocument(Wire):
+    country: str
+    rate_bps: Integer
+    gross: MoneyDocument
+    tax: MoneyDocument
+
+
+class DeliveryPromise(Wire):
+    location: str
+    days_min: Integer
+    days_max: Integer
+
+
+class QuoteDocument(Wire):
+    """What the customer will pay, tax included, and until when the items are held."""
+
+    quote_id: str
+    merchant: str
+    lines: list[QuoteLineDocument]
+    total: MoneyDocument
+    tax: MoneyDocument
+    shipping: MoneyDocument
+    taxes: list[TaxLineDocument]
+    delivery: DeliveryPromise | None = None
+    consents_required: list[str]
+    ship_to_required: bool
+    expires_at: Time
+
+
+class PlacedReply(Wire):
+    """The order is accepted; what becomes of it follows as events."""
+
+    order_id: str
+    state: str
+    total: MoneyDocument
+    replayed: bool = False
+    """True when this key had been answered before."""
+
+
+class CanceledReply(Wire):
+    order_id: str
+    state: str
+    replayed: bool = False
+
+
+class PaymentMethodDocument(Wire):
+    payment_method_id: str
+    kind: str
+    brand: str
+    last4: str
+    expiry_month: Integer
+    expiry_year: Integer
+
+
+class PaymentMethodsReply(Wire):
+    methods: list[PaymentMethodDocument]
+
+
+class ProductReply(Wire):
+    product: dict[str, Any]
+
+
+class CatalogReply(Wire):
+    products: list[dict[str, Any]]
+    next: str | None = None
+
+
+class HeartbeatReply(Wire):
+    seq: Integer
+
+
+REPLIES: dict[str, type[Wire]] = {
+    "catalog.list": CatalogReply,
+    "catalog.get": ProductReply,
+    "quote.create": QuoteDocument,
+    "order.place": PlacedReply,
+    "order.pay": PlacedReply,
+    "order.get": OrderDocument,
+    "order.list": OrderListReply,
+    "order.cancel": CanceledReply,
+    "payment.methods": PaymentMethodsReply,
+    "wallet.list": WalletBody,
+}
+"""The body of ``ok`` by command."""
+
+SnapshotBody.model_rebuild()

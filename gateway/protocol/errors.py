@@ -1,0 +1,96 @@
+"""The closed list of error codes a client may meet, over the socket and over HTTP (RFC 9457).
+
+Each code has a class (what to do about it), an HTTP status and one sentence for the documents. Codes of
+declines are in the event ``payment.declined``, not here: a declined payment is an outcome, not an error.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gateway.kernel.errors import ErrorClass
+
+
+class ErrorCode(NamedTuple):
+    """How a code is treated."""
+
+    error_class: ErrorClass
+    http_status: int
+    meaning: str
+
+
+_RETRY, _FIX, _FATAL = ErrorClass.RETRY, ErrorClass.FIX, ErrorClass.FATAL
+
+ERROR_CODES: dict[str, ErrorCode] = {
+    # The message itself
+    "message.malformed": ErrorCode(_FIX, 400, "The message is not a JSON object in UTF-8."),
+    "message.invalid": ErrorCode(
+        _FIX, 400, "A field is missing, of the wrong type or out of range; see param."
+    ),
+    "message.too_deep": ErrorCode(_FIX, 400, "The message is nested deeper than the limit."),
+    "message.too_large": ErrorCode(_FIX, 413, "The message is larger than the limit in hello."),
+    "command.unknown": ErrorCode(_FIX, 404, "There is no command of this type."),
+    "command.too_many_in_flight": ErrorCode(_RETRY, 429, "Wait for replies before sending more commands."),
+    "command.rate_limited": ErrorCode(_RETRY, 429, "More commands per second than the limit in hello."),
+    "price.client_sent": ErrorCode(_FIX, 400, "Prices come from the quote; a client never sends one."),
+    # Idempotency
+    "idempotency.key_required": ErrorCode(_FIX, 400, "A command that changes something needs a key."),
+    "idempotency.conflict": ErrorCode(_FIX, 422, "The key was used with another body."),
+    # Who is asking
+    "auth.required": ErrorCode(_FATAL, 401, "Sign in first."),
+    "auth.invalid_token": ErrorCode(_FATAL, 401, "The token is unknown, malformed or revoked."),
+    "auth.expired_token": ErrorCode(_FATAL, 401, "The token has expired; get a new one."),
+    "auth.too_many_connections": ErrorCode(_RETRY, 429, "The account has as many connections as it may."),
+    "auth.forbidden": ErrorCode(_FATAL, 403, "The caller may not do this."),
+    # Catalog
+    "merchant.not_found": ErrorCode(_FIX, 404, "There is no such merchant."),
+    "product.not_found": ErrorCode(_FIX, 404, "There is no such product."),
+    "sku.not_found": ErrorCode(_FIX, 404, "There is no such article on sale."),
+    "place.not_found": ErrorCode(_FIX, 404, "There is no such place."),
+    "location.not_found": ErrorCode(_FIX, 404, "There is no such location."),
+    "asset.not_found": ErrorCode(_FIX, 404, "There is no such asset."),
+    "format.not_offered": ErrorCode(_FIX, 409, "The article is not sold in this format."),
+    "price.not_offered": ErrorCode(_FIX, 409, "The article has no price in this currency."),
+    "currency.unknown": ErrorCode(_FIX, 400, "Not an ISO 4217 currency code."),
+    "currency.mismatch": ErrorCode(_FIX, 400, "Amounts of two currencies were combined."),
+    "money.malformed": ErrorCode(_FIX, 400, "Not an amount in this currency."),
+    "catalog.invalid": ErrorCode(_FIX, 422, "The product files have errors; all of them are listed."),
+    "tax.rate_unknown": ErrorCode(_FIX, 409, "No tax rate is known for this country and category."),
+    # Quote and stock
+    "quote.not_found": ErrorCode(_FIX, 404, "There is no such quote of this customer."),
+    "quote.expired": ErrorCode(_FIX, 409, "The quote has expired and its holds are gone; ask for a new one."),
+    "quote.ordered": ErrorCode(_FIX, 409, "The quote was ordered already, with another key."),
+    "quote.too_many_items": ErrorCode(_FIX, 400, "More items than one order can have."),
+    "stock.sold_out": ErrorCode(_FIX, 409, "Not enough in stock; data says what is available."),
+    "edition.sold_out": ErrorCode(_FIX, 409, "Not enough copies of the edition are left."),
+    "hold.limit_account": ErrorCode(_FIX, 409, "The account holds as much as one account may."),
+    "hold.limit_device": ErrorCode(_FIX, 409, "The device holds as much as one device may."),
+    "shipping.not_offered": ErrorCode(_FIX, 409, "The merchant does not ship there in this currency."),
+    "ship_to.required": ErrorCode(_FIX, 400, "The order ships goods and needs an address."),
+    "ship_to.country_mismatch": ErrorCode(_FIX, 409, "The address is in another country than the quote."),
+    "consent.missing": ErrorCode(_FIX, 409, "The law asks for a consent before this can be delivered."),
+    # Orders and payment
+    "order.not_found": ErrorCode(_FIX, 404, "There is no such order of this customer or merchant."),
+    "order.not_cancelable": ErrorCode(_FIX, 409, "Nothing of the order can be canceled any more; return it."),
+    "order.not_payable": ErrorCode(_FIX, 409, "The order does not wait for another payment method."),
+    "order.not_refundable": ErrorCode(_FIX, 409, "Nothing of the order has been captured and not refunded."),
+    "payment_method.not_found": ErrorCode(_FIX, 404, "There is no such payment method of this customer."),
+    "card.invalid": ErrorCode(_FIX, 400, "The card data are malformed, incomplete or expired; see param."),
+    "card.declined": ErrorCode(_FIX, 402, "The provider does not accept the card."),
+    "vault.live_card_refused": ErrorCode(
+        _FATAL, 400, "The embedded vault takes test cards only; nothing was stored."
+    ),
+    "minting.off": ErrorCode(
+        _FATAL, 409, "This gateway does not mint; the digital item cannot be sold here."
+    ),
+    # Customers and merchants
+    "customer.not_found": ErrorCode(_FIX, 404, "There is no such customer of this merchant."),
+    "merchant.exists": ErrorCode(_FIX, 409, "A merchant with this name exists."),
+    # Our side
+    "store.unavailable": ErrorCode(_RETRY, 503, "The change was not confirmed; send it again with its key."),
+    "store.read_too_long": ErrorCode(_RETRY, 503, "The query took too long; ask for less."),
+    "store.closed": ErrorCode(_RETRY, 503, "The gateway is closing; reconnect."),
+    "vault.unavailable": ErrorCode(_RETRY, 503, "The vault does not answer."),
+    "resume.unknown_stream": ErrorCode(_FIX, 409, "The position is not one of this stream."),
+    "internal": ErrorCode(_RETRY, 500, "Something failed on our side; the same key may be sent again."),
+}

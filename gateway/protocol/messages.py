@@ -1,0 +1,298 @@
+"""The messages of ``vitrine.v1.json``: envelopes, commands, replies. Events are in `events`.
+
+One envelope for everything: ``{v, id, type, re?, key?, ts, stream?, epoch?, seq?, body}``. Unknown fields are
+ignored; an unknown type is an error, never a closed connection. Amounts are integers of minor units below
+2^53 with their currency; integral floats are taken for integers, because every number of an engine is one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+SUBPROTOCOL = "vitrine.v1.json"
+MESSAGE_BYTES = 64 * 1024
+"""Most bytes of one message, in both directions."""
+MAX_INTEGER = 2**53 - 1
+
+
+def _integral(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_integral)]
+Amount = Annotated[int, BeforeValidator(_integral), Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Text = Annotated[str, StringConstraints(max_length=512)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
+
+
+class Wire(BaseModel):
+    """Base of everything on the wire: strict types, unknown fields ignored."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class NoPrices(Wire):
+    """A body in which a price would be an attempt to set one."""
+
+    _price_names: ClassVar[frozenset[str]] = frozenset(
+        {"price", "unit_price", "amount", "amount_minor", "total", "total_minor", "discount", "tax"}
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_prices(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            sent = cls._price_names.intersection(data)
+            if sent:
+                raise PydanticCustomError(
+                    "price_sent", "{name} may not be sent: prices come from the quote", {"name": min(sent)}
+                )
+        return data
+
+
+class MoneyDocument(Wire):
+    """An amount on the wire."""
+
+    amount_minor: Amount
+    currency: Currency
+
+
+# --- What a client sends before it may ask anything -------------------------------------------------
+
+
+class DeviceDocument(Wire):
+    """What connects, for the customer's list of devices."""
+
+    kind: Name = "headset"
+    name: Text = ""
+    app: Text = ""
+
+
+class AuthBody(Wire):
+    """Sign in with a device token."""
+
+    token: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    device: DeviceDocument = DeviceDocument()
+
+
+class ResumeBody(AuthBody):
+    """Sign in and continue after event number ``seq`` of ``epoch``."""
+
+    epoch: Name
+    seq: Annotated[Integer, Field(ge=0, le=MAX_INTEGER)]
+
+
+class HeartbeatBody(Wire):
+    """``seq`` acknowledges every event up to that number."""
+
+    seq: Annotated[Integer, Field(ge=0, le=MAX_INTEGER)] = 0
+
+
+class Message(Wire):
+    """The envelope of what a client sends."""
+
+    v: Annotated[Integer, Field(ge=1, le=1)] = 1
+    id: Name
+
+
+class Auth(Message):
+    type: Literal["auth"]
+    body: AuthBody
+
+
+class Resume(Message):
+    type: Literal["resume"]
+    body: ResumeBody
+
+
+class Heartbeat(Message):
+    type: Literal["heartbeat"]
+    body: HeartbeatBody = HeartbeatBody()
+
+
+# --- Commands ---------------------------------------------------------------------------------------
+
+
+class Command(Message):
+    """A message that gets exactly one ``ok`` or ``error``. ``key`` is required where something changes."""
+
+    changes: ClassVar[bool] = False
+    key: Key | None = None
+
+
+class CatalogListBody(Wire):
+    merchant: Name | None = None
+    place: Name | None = None
+    after: Name | None = None
+    limit: Annotated[Integer, Field(ge=1, le=100)] = 25
+
+
+class CatalogGetBody(Wire):
+    """Either a product id, or a merchant with a product handle or a SKU."""
+
+    product_id: Name | None = None
+    merchant: Name | None = None
+    handle: Name | None = None
+    sku: Name | None = None
+
+
+class QuoteItem(NoPrices):
+    sku: Name
+    format: Literal["digital", "physical", "bundle"]
+    quantity: Annotated[Integer, Field(ge=1, le=100)] = 1
+
+
+class QuoteCreateBody(NoPrices):
+    """Ask what items cost, and hold them for a while."""
+
+    merchant: Name
+    items: Annotated[list[QuoteItem], Field(min_length=1, max_length=50)]
+    currency: Currency
+    country: Country
+    """Where the customer lives and goods are shipped: it decides tax and shipping."""
+    channel: Literal["ar", "metaverse", "web"] = "ar"
+    place: Name | None = None
+
+
+class Consent(Wire):
+    """What the customer agreed to, in which words (CRD Art. 16(m), 8(7))."""
+
+    kind: Literal["digital_content_start"]
+    """Delivery of the digital item starts now and the right of withdrawal is lost."""
+    text_version: Name
+    locale: Name
+    at: Annotated[
+        str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
+    ]
+
+
+class ShipTo(Wire):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    line1: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    line2: Annotated[str, StringConstraints(max_length=200)] = ""
+    postal_code: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    city: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    country: Country
+    phone: Annotated[str, StringConstraints(max_length=40)] = ""
+
+
+class OrderPlaceBody(NoPrices):
+    quote_id: Name
+    payment_method_id: Name
+    ship_to: ShipTo | None = None
+    consents: Annotated[list[Consent], Field(max_length=10)] = []
+
+
+class OrderPayBody(NoPrices):
+    """Pay a declined order with another stored method."""
+
+    order_id: Name
+    payment_method_id: Name
+
+
+class OrderGetBody(Wire):
+    order_id: Name
+
+
+class OrderListBody(Wire):
+    after: Name | None = None
+    """The last order id of the previous page; newest orders come first."""
+    limit: Annotated[Integer, Field(ge=1, le=50)] = 20
+
+
+class OrderCancelBody(Wire):
+    order_id: Name
+    reason: Text = ""
+
+
+class NoBody(Wire):
+    pass
+
+
+class CatalogList(Command):
+    type: Literal["catalog.list"]
+    body: CatalogListBody = CatalogListBody()
+
+
+class CatalogGet(Command):
+    type: Literal["catalog.get"]
+    body: CatalogGetBody
+
+
+class QuoteCreate(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["quote.create"]
+    body: QuoteCreateBody
+
+
+class OrderPlace(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["order.place"]
+    body: OrderPlaceBody
+
+
+class OrderPay(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["order.pay"]
+    body: OrderPayBody
+
+
+class OrderGet(Command):
+    type: Literal["order.get"]
+    body: OrderGetBody
+
+
+class OrderList(Command):
+    type: Literal["order.list"]
+    body: OrderListBody = OrderListBody()
+
+
+class OrderCancel(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["order.cancel"]
+    body: OrderCancelBody
+
+
+class PaymentMethods(Command):
+    type: Literal["payment.methods"]
+    body: NoBody = NoBody()
+
+
+class WalletList(Command):
+    type: Literal["wallet.list"]
+    body: NoBody = NoBody()
+
+
+AnyCommand = (
+    CatalogList
+    | CatalogGet
+    | QuoteCreate
+    | OrderPlace
+    | OrderPay
+    | OrderGet
+    | OrderList
+    | OrderCancel
+    | PaymentMethods
+    | WalletList
+)
+ClientMessage = Auth | Resume | Heartbeat | AnyCommand
+COMMANDS: tuple[type[Command], ...] = (
+    CatalogList,
+    CatalogGet,
+    QuoteCreate,
+    OrderPlace,
+    OrderPay,
+    OrderGet,
+    OrderList,
+    OrderCancel,
+    PaymentMethods,
+    WalletList,
+)

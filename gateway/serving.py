@@ -1,0 +1,80 @@
+"""Running the gateway on a port: uvicorn with the limits of the protocol set explicitly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+import uvicorn
+
+from gateway.app import Gateway
+from gateway.protocol.messages import MESSAGE_BYTES
+from gateway.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server for an application that is opened and closed by us, not by its lifespan."""
+
+    def __init__(self, gateway: Gateway, listening: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                gateway.asgi,
+                ws="websockets-sansio",
+                # Over the limit of the protocol by a little, so that a message just above it gets our
+                # error; far above it the connection is closed with 1009.
+                ws_max_size=2 * MESSAGE_BYTES,
+                # Heartbeats are the protocol's own; a ping does not prove that the application lives.
+                ws_ping_interval=None,
+                # Memory per connection, bombs, and secrets beside text an attacker chose (W12).
+                ws_per_message_deflate=False,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+                h11_max_incomplete_event_size=64 * 1024,
+            )
+        )
+        self._listening = listening
+
+    async def run_until_stopped(self) -> None:
+        """Serve until a signal or `stop`."""
+        await self.serve(sockets=[self._listening])
+
+    def stop(self) -> None:
+        """Ask the server to end."""
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(2048)
+    listening.setblocking(False)
+    return listening
+
+
+async def serve(settings: Settings, *, ready: Callable[[Gateway], None] | None = None) -> None:
+    """Open a gateway and serve it until the process is told to stop."""
+    listening = listen(settings.host, settings.port)
+    settings = replace(settings, port=listening.getsockname()[1])
+    gateway = await Gateway.open(settings)
+    try:
+        if ready is not None:
+            ready(gateway)
+        await Server(gateway, listening).run_until_stopped()
+    finally:
+        await gateway.close()
+
+
+def run(settings: Settings, *, ready: Callable[[Gateway], None] | None = None) -> None:
+    """Blocking form of `serve`, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(serve(settings, ready=ready))
+        return
+    uvloop.run(serve(settings, ready=ready))

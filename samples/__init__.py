@@ -1,0 +1,1 @@
+"""Things that run as they stand: a catalog, a headset, a demo."""

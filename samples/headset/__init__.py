@@ -1,0 +1,1 @@
+"""A small headset: connect, resume, shop."""

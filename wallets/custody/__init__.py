@@ -1,0 +1,1 @@
+"""Customers' custodial accounts behind the signer port."""

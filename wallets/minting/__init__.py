@@ -1,0 +1,1 @@
+"""Minting paid digital items exactly once."""

@@ -1,0 +1,43 @@
+"""Estimates of gas: they bound a batch and are the limit sent with it. What is not used is not charged.
+
+Measured on the committed contract: 32,000 per item in a batch of one edition to new holders, 33,000 for
+numbered copies; another edition costs its own storage words on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+BASE = 100_000
+MINT = 36_000
+EDITION = 32_000
+"""The first item of an edition in a batch: its supply word and, for numbered copies, a new word of serials.
+"""
+SINGLE_WITH_CODE = 400_000
+"""One recipient with code: what the contract lets it burn, the reserve it insists on, and our own writes."""
+RETURN = 90_000
+DEFINITION = 60_000
+URI_WORD = 25_000
+SET_MINTER = 100_000
+
+
+def definition(uri: str) -> int:
+    """Return the estimate for one edition."""
+    words = (len(uri.encode()) + 31) // 32
+    return DEFINITION + (URI_WORD * (words + 1) if words else 0)
+
+
+def fill(queued: Sequence[Any], most: int) -> tuple[list[Any], int]:
+    """Return the first rows whose estimate stays within ``most`` (at least one), and that estimate."""
+    chosen: list[Any] = []
+    editions: set[int] = set()
+    total = BASE
+    for row in queued:
+        added = MINT if row.item_number in editions else MINT + EDITION
+        if chosen and total + added > most:
+            break
+        total += added
+        editions.add(row.item_number)
+        chosen.append(row)
+    return chosen, total

@@ -1,0 +1,73 @@
+"""Whether an outside wallet runs code when it is given a token. Custodial accounts are known to have none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+
+from gateway.kernel.store.statements import Statement
+from gateway.kernel.store.unit import Lane, Store, UnitOfWork
+from wallets.minting.chain.port import ChainClient
+from wallets.minting.model import MintState, Receiver
+from wallets.minting.tables import mint
+
+_AT_ONCE = 50
+_REMEMBERED = 10_000
+_GOOD_FOR_S = 600.0
+
+_UNKNOWN = Statement(
+    select(mint.c.leg_id, mint.c.recipient)
+    .where(mint.c.state == MintState.QUEUED.value, mint.c.receiver == Receiver.UNKNOWN.value)
+    .order_by(mint.c.leg_id)
+    .limit(_AT_ONCE)
+)
+_SORT = Statement(
+    update(mint)
+    .where(
+        mint.c.leg_id == bindparam("leg_id_"),
+        mint.c.state == MintState.QUEUED.value,
+        mint.c.receiver == Receiver.UNKNOWN.value,
+    )
+    .values(receiver=bindparam("receiver"))
+)
+
+
+class Recipients:
+    """Asks the chain once per address and remembers the answer for ten minutes.
+
+    A wrong "no code" is harmless: the contract isolates every recipient with code, wherever it is in a batch.
+    """
+
+    def __init__(self, client: ChainClient, store: Store) -> None:
+        self._client = client
+        self._store = store
+        self._known: OrderedDict[str, tuple[float, Receiver]] = OrderedDict()
+
+    async def sort(self) -> int:
+        """Sort queued mints to outside wallets, at most fifty; returns how many."""
+        unknown: list[Any] = await self._store.read(lambda reader: reader.rows(_UNKNOWN))
+        if not unknown:
+            return 0
+        kinds = {address: await self._kind(address) for address in {row.recipient for row in unknown}}
+        found = [{"leg_id_": row.leg_id, "receiver": kinds[row.recipient].value} for row in unknown]
+        await self._store.write(lambda uow: _record(uow, found), lane=Lane.BACKGROUND)
+        return len(unknown)
+
+    async def _kind(self, address: str) -> Receiver:
+        now = asyncio.get_running_loop().time()
+        at, kind = self._known.get(address, (0.0, Receiver.UNKNOWN))
+        if kind is Receiver.UNKNOWN or now - at > _GOOD_FOR_S:
+            # An account delegated by EIP-7702 has code too, and may refuse.
+            kind = Receiver.CODE if await self._client.code(address) else Receiver.PLAIN
+            self._known[address] = (now, kind)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return kind
+
+
+def _record(uow: UnitOfWork, found: Sequence[dict[str, str]]) -> None:
+    uow.run_many(_SORT, found)

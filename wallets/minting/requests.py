@@ -1,0 +1,232 @@
+"""What others may ask of minting, inside their own units: request, cancel, return, define; and what they may
+read.
+
+Nothing here touches the chain; the lanes are woken once the commit is durable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
+from gateway.kernel.store.statements import Statement, insert_new
+from gateway.kernel.store.unit import Reader, UnitOfWork
+from wallets.minting.model import (
+    SERIAL_BITS,
+    ItemState,
+    MintRequest,
+    MintState,
+    Receiver,
+    ReturnState,
+    TokenView,
+    token_id_of,
+)
+from wallets.minting.moves import mint_move, return_move
+from wallets.minting.tables import chain_tx, mint, token_item
+
+MINTS_SIGNAL = "mints"
+"""Told after a commit that queued something for the lanes."""
+
+_OPEN_CAP = 2**128 - 1
+_INSERT_MINT = insert_new(mint)
+_INSERT_ITEM = insert_new(token_item)
+_CANCEL = mint_move(
+    MintState.QUEUED,
+    MintState.CANCELED,
+    mint.c.leg_id == bindparam("leg_id_"),
+    # A mint that went back to the queue was claimed once: that it is a leg nobody may cancel stays true.
+    mint.c.purchase_number.is_(None),
+    ended_at_ms=bindparam("at"),
+)
+_REQUEST_RETURN = {
+    origin: return_move(
+        origin,
+        ReturnState.REQUESTED,
+        mint.c.leg_id == bindparam("leg_id_"),
+        mint.c.state == MintState.FINAL.value,
+        return_attempts=bindparam("none"),
+    )
+    for origin in (ReturnState.NONE, ReturnState.FAILED)
+}
+_STATES = Statement(
+    select(mint.c.state, mint.c.return_state, mint.c.holder_key).where(mint.c.leg_id == bindparam("leg_id"))
+)
+_ITEM = Statement(select(token_item).where(token_item.c.item_number == bindparam("item_number")))
+_VIEW = select(
+    mint.c.leg_id,
+    mint.c.order_id,
+    mint.c.recipient,
+    mint.c.item_number,
+    mint.c.token_id,
+    mint.c.serial,
+    mint.c.amount,
+    mint.c.state,
+    mint.c.return_state,
+    mint.c.skip_reason,
+    chain_tx.c.contract,
+    chain_tx.c.chain_id,
+    chain_tx.c.mined_hash,
+    chain_tx.c.block_number,
+).select_from(mint.outerjoin(chain_tx, chain_tx.c.tx_id == mint.c.tx_id))
+_OF_ORDER = Statement(_VIEW.where(mint.c.order_id == bindparam("order_id")).order_by(mint.c.leg_id))
+_OF_ADDRESS = Statement(
+    _VIEW.where(
+        mint.c.recipient == bindparam("recipient"),
+        mint.c.leg_id > bindparam("after"),
+        mint.c.state.not_in([MintState.CANCELED.value, MintState.SKIPPED.value]),
+    )
+    .order_by(mint.c.leg_id)
+    .limit(bindparam("limit"))
+)
+
+
+def request_mint(uow: UnitOfWork, request: MintRequest) -> bool:
+    """Queue a mint. A repeat for the same leg changes nothing and returns False.
+
+    Raises InvalidError ``mint.invalid`` for a request the contract could never carry out.
+    """
+    if not 1 <= request.amount < 1 << 63 or (request.serial is not None and request.amount != 1):
+        raise InvalidError("mint.invalid", "An amount is at least 1, and 1 for a numbered copy.")
+    if len(request.recipient) != 42 or not request.recipient.startswith("0x"):
+        raise InvalidError("mint.invalid", "A recipient is an address of 0x and 40 hex digits.")
+    try:
+        token_id = token_id_of(request.item_number, request.serial)
+    except ValueError as error:
+        raise InvalidError("mint.invalid", str(error)) from error
+    row = {
+        "leg_id": request.leg_id,
+        "order_id": request.order_id,
+        "merchant_id": request.merchant_id,
+        "recipient": request.recipient,
+        "receiver": (Receiver.UNKNOWN if request.holder_key is None else Receiver.PLAIN).value,
+        "holder_key": request.holder_key,
+        "item_number": request.item_number,
+        "serial": request.serial,
+        "amount": request.amount,
+        "token_id": str(token_id),
+        "state": MintState.QUEUED.value,
+        "purchase_number": None,
+        "tx_id": None,
+        "attempts": 0,
+        "skip_reason": None,
+        "return_state": ReturnState.NONE.value,
+        "return_tx_id": None,
+        "return_attempts": 0,
+        "queued_at_ms": uow.now_ms,
+        "claimed_at_ms": None,
+        "minted_at_ms": None,
+        "ended_at_ms": None,
+        "returned_at_ms": None,
+    }
+    # Not appended: a cancel in the same batch must find it.
+    if not uow.run(_INSERT_MINT, row):
+        return False
+    uow.signal(MINTS_SIGNAL)
+    return True
+
+
+def cancel_mint(uow: UnitOfWork, leg_id: str) -> bool:
+    """Take a mint out of the queue. False: it was claimed already, the point of no return; or it is unknown.
+
+    A repeated cancel answers True.
+    """
+    if uow.run(_CANCEL, {"leg_id_": leg_id, "at": uow.now_ms}):
+        return True
+    found = uow.row(_STATES, {"leg_id": leg_id})
+    return found is not None and found.state == MintState.CANCELED
+
+
+def request_return(uow: UnitOfWork, leg_id: str) -> bool:
+    """Ask for a final mint to go back to the treasury. False: it is on its way or was returned already.
+
+    Raises ConflictError ``mint.not_final`` before it is final, ``mint.return_needs_holder`` for an outside
+    wallet, NotFoundError ``mint.unknown``.
+    """
+    found = uow.row(_STATES, {"leg_id": leg_id})
+    if found is None:
+        raise NotFoundError("mint.unknown", "There is no such mint.")
+    if found.holder_key is None:
+        raise ConflictError(
+            "mint.return_needs_holder", "Only the holder of an outside wallet can give it back."
+        )
+    if found.state != MintState.FINAL:
+        raise ConflictError(
+            "mint.not_final", "Only a final mint can be returned.", data={"state": found.state}
+        )
+    statement = _REQUEST_RETURN.get(ReturnState(found.return_state))
+    if statement is None or not uow.run(statement, {"leg_id_": leg_id, "none": 0}):
+        return False
+    uow.signal(MINTS_SIGNAL)
+    return True
+
+
+def define_item(
+    uow: UnitOfWork, *, item_number: int, sku: str, cap: int | None, numbered: bool, uri: str = ""
+) -> bool:
+    """Make an edition known; the lanes define it on the contract before its first mint. A repeat returns
+    False.
+
+    ``cap`` None is an open edition. An edition's cap is for ever: ConflictError ``mint.cap_fixed`` if another
+    is asked for. ``uri`` has at most 256 bytes. Raises InvalidError ``mint.invalid`` for what the contract
+    refuses.
+    """
+    most = (1 << SERIAL_BITS) - 1 if numbered else _OPEN_CAP - 1
+    if not 0 < item_number < 1 << 63 or len(uri.encode()) > 256 or (cap is not None and not 1 <= cap <= most):
+        raise InvalidError("mint.invalid", "Item number, cap or URI is out of the contract's range.")
+    row = {
+        "item_number": item_number,
+        "sku": sku,
+        "cap": None if cap is None else str(cap),
+        "numbered": int(numbered),
+        "uri": uri,
+        "state": ItemState.NEW.value,
+        "tx_id": None,
+        "created_at_ms": uow.now_ms,
+    }
+    if uow.run(_INSERT_ITEM, row):
+        uow.signal(MINTS_SIGNAL)
+        return True
+    known = uow.row(_ITEM, {"item_number": item_number})
+    if known is None or known.cap != row["cap"] or known.numbered != row["numbered"]:
+        raise ConflictError(
+            "mint.cap_fixed",
+            "The cap of an edition on the chain cannot change.",
+            data={"sku": sku, "cap": None if known is None else known.cap},
+        )
+    return False
+
+
+def mints_of(reader: Reader, order_id: str) -> list[TokenView]:
+    """Return the mints of an order."""
+    return [_view(row) for row in reader.rows(_OF_ORDER, {"order_id": order_id})]
+
+
+def tokens_of(reader: Reader, address: str, *, after: str = "", limit: int = 100) -> list[TokenView]:
+    """Return a wallet's mints by leg id (oldest first), from after ``after``, without canceled and skipped
+    ones.
+
+    A returned one is listed with its return state.
+    """
+    found = reader.rows(_OF_ADDRESS, {"recipient": address, "after": after, "limit": limit})
+    return [_view(row) for row in found]
+
+
+def _view(row: Any) -> TokenView:
+    return TokenView(
+        leg_id=row.leg_id,
+        order_id=row.order_id,
+        recipient=row.recipient,
+        item_number=row.item_number,
+        token_id=int(row.token_id),
+        serial=row.serial,
+        amount=row.amount,
+        state=MintState(row.state),
+        return_state=ReturnState(row.return_state),
+        skip_reason=row.skip_reason,
+        contract=row.contract,
+        chain_id=row.chain_id,
+        tx_hash=row.mined_hash,
+        block_number=row.block_number,
+    )

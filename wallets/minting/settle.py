@@ -1,0 +1,246 @@
+"""Settling: what became of the transactions that were sent.
+
+A receipt alone is not truth: under reorganisations nodes were seen to show one for a transaction whose
+sender's nonce the state had not applied. So a transaction counts as included when the account's nonce is past
+its own *and* there is a receipt; and what each purchase got is asked of the contract, by its number. Nothing
+is final before it is as deep as the settings say, and then it is asked of the state at that depth.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from sqlalchemy import bindparam, select
+
+from gateway.kernel.store.statements import Statement
+from gateway.kernel.store.unit import Lane, Store
+from wallets.minting import records, supply
+from wallets.minting.chain.port import ChainClient, Receipt
+from wallets.minting.claims import LaneKey
+from wallets.minting.contract.calls import (
+    SkipReason,
+    decode_flags,
+    encode_are_minted,
+    encode_are_returned,
+    purchase_skips,
+)
+from wallets.minting.model import MintingSettings, MintState, OnOutcomes, SkipCode, TxKind, TxState
+from wallets.minting.records import TxView, Verdict
+from wallets.minting.tables import chain_tx_bytes
+
+log = structlog.get_logger(__name__)
+
+MOST_ATTEMPTS = 3
+"""How often a mint or a return that the contract left out for a passing reason is tried in all."""
+
+_HASHES = Statement(
+    select(chain_tx_bytes.c.tx_hash)
+    .where(chain_tx_bytes.c.tx_id == bindparam("tx"))
+    .order_by(chain_tx_bytes.c.attempt.desc())
+)
+
+
+class Settler:
+    """Settles the transactions of one lane."""
+
+    def __init__(
+        self,
+        client: ChainClient,
+        store: Store,
+        settings: MintingSettings,
+        lane: LaneKey,
+        on_outcomes: OnOutcomes,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._settings = settings
+        self._lane = lane
+        self._on_outcomes = on_outcomes
+        self.reverted = 0
+        """How many transactions in a row were reverted as a whole: the lane slows down by it."""
+
+    async def settle(self, txs: list[TxView], nonce: int, now_ms: int) -> bool:
+        """Look at signed and mined transactions in nonce order. ``nonce`` is the account's newest.
+
+        Returns whether anything was recorded.
+        """
+        changed = False
+        depth = self._settings.confirmations
+        head = await self._client.head() if depth else 0
+        for tx in txs:
+            receipt = await self._receipt(tx) if nonce > tx.nonce else None
+            if receipt is not None:
+                changed |= await self._judge(tx, receipt, None if depth == 0 else head - depth)
+            elif tx.state is TxState.MINED:
+                changed |= await self._reopen(tx)
+            elif nonce > tx.nonce:
+                changed |= await self._perhaps_lost(tx, now_ms, None if depth == 0 else head - depth)
+        return changed
+
+    async def _receipt(self, tx: TxView) -> Receipt | None:
+        if tx.mined_hash is not None:
+            receipt = await self._client.receipt(bytes.fromhex(tx.mined_hash[2:]))
+            if receipt is not None:
+                return receipt
+        hashes = await self._store.read(lambda reader: reader.rows(_HASHES, {"tx": tx.tx_id}))
+        for row in hashes:
+            receipt = await self._client.receipt(bytes.fromhex(row.tx_hash[2:]))
+            if receipt is not None:
+                return receipt
+        return None
+
+    async def _judge(self, tx: TxView, receipt: Receipt, deep_block: int | None) -> bool:
+        """Record an included transaction. ``deep_block`` is the newest block that is final, None for the
+        newest.
+        """
+        deep = deep_block is None or (
+            receipt.block_number <= deep_block
+            and await self._client.nonce(self._lane.address, deep_block) > tx.nonce
+        )
+        if deep:
+            return await self._end(tx, receipt, deep_block)
+        if tx.state is TxState.MINED and tx.block_hash == "0x" + receipt.block_hash.hex():
+            return False
+        mints, flags = await self._minted(tx, None)
+        if tx.state is TxState.MINED:
+            # It moved to another block: nothing to tell unless the new one left out what the old one minted.
+            if any(
+                row.state == MintState.MINTED and not flag for row, flag in zip(mints, flags, strict=True)
+            ):
+                return await self._reopen(tx)
+            return await self._store.write(
+                lambda uow: records.record_moved(uow, tx, receipt), lane=Lane.BACKGROUND
+            )
+        minted = [row for row, flag in zip(mints, flags, strict=True) if flag]
+        return await self._store.write(
+            lambda uow: records.record_mined(uow, tx, receipt, minted, len(mints), self._on_outcomes),
+            lane=Lane.BACKGROUND,
+        )
+
+    async def _reopen(self, tx: TxView) -> bool:
+        log.warning("mint.reopened", lane=self._lane.name, nonce=tx.nonce, kind=tx.kind)
+        mints = await self._store.read(lambda reader: records.mints_of_tx(reader, tx.tx_id))
+        return await self._store.write(
+            lambda uow: records.record_reopened(uow, tx, mints, self._on_outcomes), lane=Lane.BACKGROUND
+        )
+
+    async def _perhaps_lost(self, tx: TxView, now_ms: int, deep_block: int | None) -> bool:
+        """The nonce is used but none of our hashes has a receipt. A node may lag; after long enough it was
+        not us.
+        """
+        if now_ms - (tx.signed_at_ms or now_ms) < self._settings.lost_after_ms:
+            return False
+        if await self._client.nonce(self._lane.address, deep_block) <= tx.nonce:
+            return False
+        log.error("mint.nonce_taken", lane=self._lane.name, nonce=tx.nonce, kind=tx.kind)
+        return await self._end(tx, None, deep_block)
+
+    async def _end(self, tx: TxView, receipt: Receipt | None, block: int | None) -> bool:
+        failure = None
+        if receipt is None:
+            failure = "nonce_taken"
+        elif not receipt.succeeded:
+            failure = "reverted"
+        self.reverted = self.reverted + 1 if failure else 0
+        match TxKind(tx.kind):
+            case TxKind.MINT:
+                return await self._end_mints(tx, receipt, block, failure)
+            case TxKind.RETURN:
+                return await self._end_returns(tx, receipt, block, failure)
+            case TxKind.DEFINE:
+                items = await self._store.read(lambda reader: records.items_of_tx(reader, tx.tx_id))
+                if (
+                    failure is None
+                    and items
+                    and not await supply.max_supply(self._client, tx.contract, items[0])
+                ):
+                    return False  # the receipt says yes, the state says no: ask again
+                return await self._store.write(
+                    lambda uow: records.record_defined(uow, tx, receipt, failure), lane=Lane.BACKGROUND
+                )
+            case TxKind.SET_MINTER:
+                return await self._store.write(
+                    lambda uow: records.record_minter_set(uow, tx, receipt, failure), lane=Lane.BACKGROUND
+                )
+            case TxKind.DEPLOY:
+                stands = bool(await self._client.code(tx.contract))
+                if failure is None and not stands:
+                    return False  # as above
+                outcome = None if stands else failure
+                return await self._store.write(
+                    lambda uow: records.record_deployed(uow, tx, receipt, outcome), lane=Lane.BACKGROUND
+                )
+
+    async def _minted(self, tx: TxView, block: int | None) -> tuple[list[Any], list[bool]]:
+        """Return the mints of a transaction and whether the contract knows each at ``block``."""
+        if tx.kind != TxKind.MINT:
+            return [], []
+        mints = await self._store.read(lambda reader: records.mints_of_tx(reader, tx.tx_id))
+        numbers = [row.purchase_number for row in mints]
+        answer = await self._client.call(tx.contract, encode_are_minted(numbers), block)
+        return mints, decode_flags(answer, len(numbers))
+
+    async def _end_mints(
+        self, tx: TxView, receipt: Receipt | None, block: int | None, failure: str | None
+    ) -> bool:
+        mints, flags = await self._minted(tx, block)
+        verdict = Verdict()
+        skips = {} if receipt is None else purchase_skips(receipt.logs, tx.contract)
+        for row, flag in zip(mints, flags, strict=True):
+            if flag:
+                verdict.done.append(row)
+            elif row.state == MintState.MINTED:
+                # Told as minted, and the final state does not have it: only possible if blocks changed
+                # meanwhile.
+                return await self._reopen(tx)
+            else:
+                code = await self._refusal(tx.contract, row, skips.get(row.purchase_number))
+                if code is None:
+                    verdict.again.append(row)
+                else:
+                    verdict.refused.append((row, code))
+        return await self._store.write(
+            lambda uow: records.record_mints_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
+            lane=Lane.BACKGROUND,
+        )
+
+    async def _refusal(self, contract: str, row: Any, reason: SkipReason | None) -> SkipCode | None:
+        """Return why a mint will never be, or None if it goes back to the queue."""
+        if reason is SkipReason.RECEIVER_REFUSED:
+            return SkipCode.RECEIVER_REFUSED
+        if reason is SkipReason.SOLD_OUT:
+            room = await supply.has_room(
+                self._client,
+                contract,
+                item_number=row.item_number,
+                token_id=int(row.token_id),
+                amount=row.amount,
+            )
+            if not room or row.attempts + 1 >= MOST_ATTEMPTS:
+                return SkipCode.SOLD_OUT
+        return None
+
+    async def _end_returns(
+        self, tx: TxView, receipt: Receipt | None, block: int | None, failure: str | None
+    ) -> bool:
+        rows = await self._store.read(lambda reader: records.returns_of_tx(reader, tx.tx_id))
+        numbers = [row.purchase_number for row in rows]
+        answer = await self._client.call(tx.contract, encode_are_returned(numbers), block)
+        skips = {} if receipt is None else purchase_skips(receipt.logs, tx.contract)
+        verdict = Verdict()
+        for row, flag in zip(rows, decode_flags(answer, len(rows)), strict=True):
+            reason = skips.get(row.purchase_number)
+            if flag:
+                verdict.done.append(row)
+            elif reason is SkipReason.NOT_HELD:
+                verdict.refused.append((row, SkipCode.NOT_HELD))
+            elif reason is not None and row.return_attempts + 1 >= MOST_ATTEMPTS:
+                verdict.refused.append((row, SkipCode.RETURN_REFUSED))
+            else:
+                # Past its deadline, or reverted as a whole: the holder's key signs again.
+                verdict.again.append(row)
+        return await self._store.write(
+            lambda uow: records.record_returns_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
+            lane=Lane.BACKGROUND,
+        )

@@ -1,0 +1,1 @@
+"""The shared token vault: stored payment methods, allowances and the provider adapters."""

@@ -1,0 +1,108 @@
+"""Writing down what the provider answered, and everything that follows from it, in one unit.
+
+Only the caller whose move changed the record lets the consequences follow, so an answer that arrives twice
+(late reply and look-up) counts once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, func, select, update
+
+from gateway.kernel.store.statements import Statement
+from gateway.kernel.store.unit import UnitOfWork
+from wallets.vault import allowances
+from wallets.vault.model import OperationState
+from wallets.vault.operation_rows import GET, MOVE, Row
+from wallets.vault.port import OperationKind
+from wallets.vault.providers.port import Outcome, ProviderAnswer
+from wallets.vault.tables import operation
+
+_STATE_AFTER: dict[Outcome, OperationState] = {
+    Outcome.SUCCEEDED: OperationState.SUCCEEDED,
+    Outcome.DECLINED: OperationState.DECLINED,
+    Outcome.REQUIRES_ACTION: OperationState.REQUIRES_ACTION,
+    Outcome.FAILED: OperationState.FAILED,
+}
+_TAKEN = {
+    OperationKind.CAPTURE: "captured_minor",
+    OperationKind.VOID: "voided_minor",
+    OperationKind.REFUND: "refunded_minor",
+}
+"""The column of the parent that an operation takes from when it begins."""
+
+GIVE_BACK: dict[OperationKind, Statement] = {
+    kind: Statement(
+        update(operation)
+        .where(operation.c.operation_id == bindparam("parent_id_"))
+        .values({column: operation.c[column] - bindparam("taken")})
+    )
+    for kind, column in _TAKEN.items()
+}
+_VOIDED = Statement(
+    select(func.coalesce(func.sum(operation.c.amount_minor), 0).label("amount_minor")).where(
+        operation.c.parent_id == bindparam("parent_id"),
+        operation.c.kind == OperationKind.VOID.value,
+        operation.c.state == OperationState.SUCCEEDED.value,
+    )
+)
+
+
+def settle(uow: UnitOfWork, row: Row, answer: ProviderAnswer) -> Row | None:
+    """Move the operation as the provider answered and return the row as it is now.
+
+    Returns None, and writes nothing, for the void of an authorization whose action is still open in our
+    record: the authorization must be settled first. Only the provider knows whether the customer was
+    faster, and that decides what is released.
+    """
+    target = _STATE_AFTER.get(answer.outcome)
+    if target is None or target == row.state:
+        return row
+    parent = None
+    if row.kind == OperationKind.VOID and target is OperationState.SUCCEEDED:
+        parent = uow.row(GET, {"operation_id": row.parent_id})
+        assert parent is not None
+        if parent.state == OperationState.REQUIRES_ACTION:
+            return None
+    values = _values(row, answer, uow.now_ms)
+    if not uow.run(MOVE[target], values):
+        return uow.row(GET, {"operation_id": row.operation_id})
+    if target in (OperationState.DECLINED, OperationState.FAILED):
+        _undo(uow, row)
+    elif parent is not None and parent.state == OperationState.SUCCEEDED:
+        _release(uow, row, parent)
+    del values["operation_id_"]
+    return row._replace(state=target, **values)
+
+
+def _undo(uow: UnitOfWork, row: Row) -> None:
+    """Nothing happened: give back what beginning the operation took."""
+    if row.kind == OperationKind.AUTHORIZE:
+        allowances.give_back(uow, row.allowance_id, row.amount_minor, uses=1)
+    else:
+        uow.run(GIVE_BACK[OperationKind(row.kind)], {"parent_id_": row.parent_id, "taken": row.amount_minor})
+
+
+def _release(uow: UnitOfWork, row: Row, authorization: Row) -> None:
+    """A void gives its amount back to the allowance, and the use once all of the authorization is void."""
+    voided = uow.row(_VOIDED, {"parent_id": row.parent_id})
+    assert voided is not None
+    whole = voided.amount_minor == authorization.amount_minor
+    allowances.give_back(uow, authorization.allowance_id, row.amount_minor, uses=1 if whole else 0)
+
+
+def _values(row: Row, answer: ProviderAnswer, now_ms: int) -> dict[str, Any]:
+    decline, action = answer.decline, answer.action
+    return {
+        "operation_id_": row.operation_id,
+        "provider_reference": answer.reference,
+        "network_transaction_id": answer.network_transaction_id,
+        "capture_before_ms": answer.capture_before_ms,
+        "decline_code": None if decline is None else decline.code,
+        "decline_class": None if decline is None else decline.decline_class.value,
+        "action_id": None if action is None else action.action_id,
+        "action_path": None if action is None else action.path,
+        "refusal": answer.failure,
+        "changed_at_ms": now_ms,
+    }
