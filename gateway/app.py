@@ -36,8 +36,8 @@ from gateway.orders import process
 from gateway.orders.background import Background
 from gateway.orders.fulfillment_facts import FulfillmentCalls, FulfillmentFacts
 from gateway.orders.mint_facts import MintFacts
-from gateway.orders.payment_facts import SECURE_FREE, PaymentFacts, ask_again
-from gateway.orders.placing import PlaceRules
+from gateway.orders.payment_facts import PaymentFacts, ask_again
+from gateway.orders.placing import SECURE_FREE, PlaceRules
 from gateway.orders.process import ProcessRules
 from gateway.orders.quotes import QuoteRules
 from gateway.payments import calls
@@ -179,7 +179,7 @@ class Gateway:
         lanes = MintingSettings(
             confirmations=settings.confirmations,
             window_ms=settings.mint_window_ms,
-            base_uri=f"{settings.base_url}/v1/tokens/",
+            base_uri=f"{settings.base_url}/v1/tokens/{{id}}.json",
         )
         client: Any
         if settings.chain_url:
@@ -202,7 +202,7 @@ class Gateway:
     async def _start_workers(self, store: Store, facts: FulfillmentFacts) -> None:
         """Resume every open task, unknown operation, chain transaction and feed."""
         closing = self._closing
-        background = Background(store, self.backend, facts)
+        background = Background(store, self.vault, self.backend, facts)
         self.backend.on_update = background.updates_waiting
         self.backend.start()
         background.start()
@@ -258,22 +258,17 @@ def _task_kinds(
 
 
 def _open_store(settings: Settings, clock: Clock, ids: IdSource, event_log: EventLog, checked: bool) -> Store:
-    from gateway.kernel.migrate import upgrade
+    from gateway.kernel.migrate import upgrade, upgrade_sqlite
 
     if settings.database_url:
         from gateway.kernel.store.postgres import PostgresStore
 
         upgrade(settings.database_url.replace("postgresql://", "postgresql+psycopg://", 1), MIGRATIONS)
         return PostgresStore(settings.database_url, None, ids, event_log=event_log, strict=checked)
-    from gateway.kernel.store.sqlite import SqliteStore, connect
+    from gateway.kernel.store.sqlite import SqliteStore
 
     path = settings.data_dir / "gateway.db"
-    raw, core = connect(path)
-    try:
-        upgrade(core, MIGRATIONS)
-    finally:
-        core.close()
-        raw.close()
+    upgrade_sqlite(path, MIGRATIONS)
     return SqliteStore(path, clock, ids, event_log=event_log, strict=checked)
 
 

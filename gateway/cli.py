@@ -166,6 +166,22 @@ def device_token(
 
 
 @app.command()
+def reconcile(data_dir: DataDir = None) -> None:
+    """Compare every payment operation with the vault; exits with 1 if the two sides differ."""
+    from gateway.payments.reconciler import compare_all
+
+    async def work(gateway: Gateway) -> None:
+        differences = await compare_all(gateway.context.store, gateway.vault)
+        for found in differences:
+            _out.print(f"{found.kind}  {found.operation_id}  here: {found.here}  vault: {found.at_vault}")
+        _out.print(f"{len(differences)} differences")
+        if differences:
+            raise typer.Exit(1)
+
+    _with_gateway(data_dir, work)
+
+
+@app.command()
 def tasks(data_dir: DataDir = None) -> None:
     """List tasks that ran out of attempts and wait for a person."""
     from gateway.kernel.tasks.queue import open_tasks, parked_tasks

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import structlog
 
 from fulfillment.backends import embedded_work as work
-from fulfillment.backends.embedded_tables import metadata
 from fulfillment.backends.embedded_work import Effect, Pace, WorkState
 from fulfillment.backends.port import (
     BackendOrder,
@@ -29,12 +28,16 @@ from gateway.kernel.clock import Clock
 from gateway.kernel.documents import decode
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.ids import IdSource
-from gateway.kernel.store.sqlite import SqliteStore, connect
+from gateway.kernel.migrate import upgrade_sqlite
+from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import Lane, Query, Reader, Store, Unit, UnitOfWork
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 _PAGE = 1_000
+
+
+_MIGRATIONS = Path(__file__).parent / "embedded_migrations"
 
 
 class EmbeddedBackend:
@@ -66,10 +69,7 @@ class EmbeddedBackend:
         strict: bool = False,
     ) -> EmbeddedBackend:
         """Open or create the backend's database file."""
-        raw, core = connect(path)
-        metadata.create_all(core)
-        core.close()
-        raw.close()
+        upgrade_sqlite(path, _MIGRATIONS)
         store = SqliteStore(path, clock, ids, rehearse=rehearse, strict=strict)
         return cls(store, clock, pace or Pace(), on_update)
 

@@ -21,8 +21,8 @@ from gateway.kernel.documents import encode
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import MAX_AMOUNT_MINOR, Money
 
-MAX_PRODUCT_BYTES = 24 * 1024
-"""Longest product as JSON: with ids, addresses and placements it still fits in a message of 64 KiB."""
+MAX_PRODUCT_BYTES = 42 * 1024
+"""Longest product as `wire_bytes` counts it: together with its placements it fits in one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,26 @@ def product_problems(source: SourceDocument, top: FieldPath, facts: MerchantFact
                     source.problem((*path, "physical", "stock", code), "is no location of this merchant")
                 )
     try:
-        size = len(encode(_at(document, top)))
+        size = wire_bytes(document, top)
     except ValueError:
-        size = 0
+        size = 0  # text that is no Unicode; its shape is reported
     if size > MAX_PRODUCT_BYTES:
-        found.append(source.problem(top, f"has {size} bytes as JSON; {MAX_PRODUCT_BYTES} are the most"))
+        found.append(source.problem(top, f"has {size} bytes in a message; {MAX_PRODUCT_BYTES} are the most"))
     return found
+
+
+def wire_bytes(document: Any, top: FieldPath) -> int:
+    """Return at least the bytes of the product in a message, which must stay under 64 KiB.
+
+    A message adds ids and model addresses to each variant, repeats the product's title where a variant
+    has none, and writes a price as an object.
+    """
+    title = len(encode(_at(document, (*top, "title"))).encode())
+    size = len(encode(_at(document, top)).encode()) + 300
+    for path, _ in variants_of(document, top):
+        prices = sum(len(_keys(document, (*path, "offers", name, "prices"))) for name in Format)
+        size += 1_000 + title + 40 * prices
+    return size
 
 
 def repeated_names(products: list[tuple[SourceDocument, FieldPath]]) -> list[Problem]:

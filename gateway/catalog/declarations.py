@@ -22,8 +22,8 @@ from gateway.catalog.model import (
 )
 from gateway.kernel.currencies import EXPONENTS
 
-MAX_VARIANTS = 50
-MAX_PLACEMENTS = 100
+MAX_VARIANTS = 40
+MAX_PLACEMENTS = 60
 
 
 def _known_currency(code: str) -> str:

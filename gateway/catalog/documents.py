@@ -166,7 +166,8 @@ def _model(asset: Asset) -> dict[str, Any]:
 def _digital(snapshot: CatalogSnapshot, part: DigitalPart) -> dict[str, Any]:
     return {
         "delivery": part.delivery.value,
-        "model": None if part.asset_id is None else _model(snapshot.asset(part.asset_id)),
+        "asset_id": part.asset_id,
+        "asset_url": None if part.asset_id is None else snapshot.asset(part.asset_id).url,
         "edition": {"kind": part.edition.value, "cap": part.cap},
         "royalty_bps": part.royalty_bps,
         "license": part.license,

@@ -9,31 +9,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.catalog.glb import Glb, read_glb, refuse
+from gateway.catalog.gltf_document import GltfDocument
 from gateway.catalog.images import image_size
+from gateway.catalog.scene_graph import MAX_COORDINATE, MAX_DRAWN_TRIANGLES, drawn_triangles
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_NODES = 2_000
-MAX_NODE_DEPTH = 64
-MAX_ENTRIES = 20_000
-"""Most accessors, buffer views or other entries of one list."""
 MAX_IMAGES = 256
 MAX_VALUES = 64_000_000
 """Most numbers that are looked at, however often accessors point at the same bytes."""
 MAX_VERTICES = 2_000_000
-MAX_DRAWN_TRIANGLES = 1_000_000
-"""Triangles of all mesh instances in the scene."""
 MAX_TEXTURE_SIDE_PX = 4_096
 MAX_TEXTURE_AREA_PX = 64_000_000
 """All images together."""
-MAX_COORDINATE = 1e6
 
 # The plain model is what every engine must be able to load; compressed ones are made for the web later.
 ALLOWED_EXTENSIONS = frozenset(
@@ -58,20 +52,6 @@ ALLOWED_EXTENSIONS = frozenset(
 _COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 _INDEX_TYPES = {5121, 5123, 5125}
-_LISTS = (
-    "accessors",
-    "animations",
-    "buffers",
-    "bufferViews",
-    "images",
-    "materials",
-    "meshes",
-    "nodes",
-    "samplers",
-    "scenes",
-    "skins",
-    "textures",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,56 +74,55 @@ class _Check:
         import numpy
 
         self._np = numpy
-        self._document = glb.document
+        self._gltf = GltfDocument(glb.document)
         self._binary = glb.binary
         self._buffer_bytes = 0
-        self._lists = {name: self._list(self._document, name) for name in _LISTS}
         self._triangles: list[int] = []
         self._values_read = 0
 
     def run(self) -> Preflight:
         self._header()
         self._buffers()
-        for view in self._lists["bufferViews"]:
+        for view in self._gltf.lists["bufferViews"]:
             self._view(view)
-        for accessor in self._lists["accessors"]:
+        for accessor in self._gltf.lists["accessors"]:
             self._accessor(accessor)
         self._images()
         self._materials()
         vertices = 0
-        for mesh in self._lists["meshes"]:
+        for mesh in self._gltf.lists["meshes"]:
             mesh_vertices, triangles = self._mesh(mesh)
             vertices += mesh_vertices
             self._triangles.append(triangles)
         if vertices > MAX_VERTICES:
             refuse("too_complex", f"The model has {vertices} vertices; {MAX_VERTICES} are the most.")
         self._skins_and_animations()
-        return Preflight(self._drawn_triangles())
+        return Preflight(drawn_triangles(self._gltf, self._triangles))
 
     def _header(self) -> None:
-        asset = self._document.get("asset")
+        asset = self._gltf.top.get("asset")
         version = asset.get("version") if isinstance(asset, dict) else None
         least = asset.get("minVersion", "2.0") if isinstance(asset, dict) else None
         if not isinstance(version, str) or not version.startswith("2.") or least != "2.0":
             refuse("version", "The model is not glTF 2.0.")
-        for name in self._list(self._document, "extensionsRequired"):
+        for name in self._gltf.listed(self._gltf.top, "extensionsRequired"):
             if not isinstance(name, str) or name not in ALLOWED_EXTENSIONS:
                 refuse("extension_required", f"The model requires {str(name)[:64]}, which is not supported.")
 
     def _buffers(self) -> None:
-        buffers = self._lists["buffers"]
+        buffers = self._gltf.lists["buffers"]
         if len(buffers) > 1:
             refuse("external_uri", "The model refers to a buffer outside the file.")
         for buffer in buffers:
             if "uri" in buffer:
                 refuse("external_uri", "The model refers to a buffer outside the file.")
-            self._buffer_bytes = self._count(buffer, "byteLength")
+            self._buffer_bytes = self._gltf.count(buffer, "byteLength")
             if self._buffer_bytes > len(self._binary):
                 refuse("bounds", "The buffer is longer than the binary chunk.")
 
     def _view(self, view: dict[str, Any]) -> None:
-        self._index(view, "buffer", "buffers")
-        start, size = self._count(view, "byteOffset", 0), self._count(view, "byteLength")
+        self._gltf.referred(view, "buffer", "buffers")
+        start, size = self._gltf.count(view, "byteOffset", 0), self._gltf.count(view, "byteLength")
         if start + size > self._buffer_bytes:
             refuse("bounds", "A buffer view reaches beyond the buffer.")
         stride = view.get("byteStride")
@@ -156,7 +135,7 @@ class _Check:
             refuse("schema", "An accessor has an unknown component type.")
         if not isinstance(width, str) or width not in _WIDTHS:
             refuse("schema", "An accessor has an unknown type.")
-        count = self._count(accessor, "count")
+        count = self._gltf.count(accessor, "count")
         sparse = accessor.get("sparse")
         if count < 1 or count > 3 * MAX_DRAWN_TRIANGLES:
             refuse("too_complex", "An accessor has an impossible count.")
@@ -170,7 +149,7 @@ class _Check:
     def _sparse(self, accessor: dict[str, Any], sparse: Any, count: int) -> None:
         if not isinstance(sparse, dict):
             refuse("schema", "A sparse accessor is not an object.")
-        changed = self._count(sparse, "count")
+        changed = self._gltf.count(sparse, "count")
         indices, values = sparse.get("indices"), sparse.get("values")
         if not isinstance(indices, dict) or not isinstance(values, dict) or not 1 <= changed <= count:
             refuse("schema", "A sparse accessor is incomplete.")
@@ -190,11 +169,11 @@ class _Check:
         self._values_read += count * width
         if self._values_read > MAX_VALUES:
             refuse("too_complex", f"The model's accessors have more than {MAX_VALUES} numbers.")
-        view = self._index(owner, "bufferView", "bufferViews")
+        view = self._gltf.referred(owner, "bufferView", "bufferViews")
         dtype: np.dtype[Any] = self._np.dtype(_COMPONENTS[component])
         element = dtype.itemsize * width
         stride = view.get("byteStride") or element
-        offset = self._count(owner, "byteOffset", 0)
+        offset = self._gltf.count(owner, "byteOffset", 0)
         if stride < element or offset + stride * (count - 1) + element > view["byteLength"]:
             refuse("bounds", "An accessor reaches beyond its buffer view.")
         values: NDArray[Any] = self._np.ndarray(
@@ -207,14 +186,14 @@ class _Check:
     def _mesh(self, mesh: dict[str, Any]) -> tuple[int, int]:
         """Check a mesh; return its vertices and triangles."""
         vertices = triangles = 0
-        for primitive in self._list(mesh, "primitives"):
+        for primitive in self._gltf.listed(mesh, "primitives"):
             attributes = primitive.get("attributes") if isinstance(primitive, dict) else None
             if not isinstance(attributes, dict) or "POSITION" not in attributes:
                 refuse("schema", "A mesh has no positions.")
             extensions = primitive.get("extensions", {})
             if not isinstance(extensions, dict) or "KHR_draco_mesh_compression" in extensions:
                 refuse("extension_required", "The model is compressed; upload the plain one.")
-            positions = self._index(attributes, "POSITION", "accessors")
+            positions = self._gltf.referred(attributes, "POSITION", "accessors")
             count = positions["count"]
             if positions["type"] != "VEC3" or positions["componentType"] != 5126:
                 refuse("schema", "Positions must be three floats.")
@@ -222,13 +201,15 @@ class _Check:
                 values = self._values(positions, 5126, 3, count)
                 if float(self._np.abs(values).max()) > MAX_COORDINATE:
                     refuse("nonfinite", "The model contains coordinates that are far too large.")
-            targets = [target for target in self._list(primitive, "targets") if isinstance(target, dict)]
+            targets = [
+                target for target in self._gltf.listed(primitive, "targets") if isinstance(target, dict)
+            ]
             for group in (attributes, *targets):
                 for name in group:
-                    if self._index(group, name, "accessors")["count"] != count:
+                    if self._gltf.referred(group, name, "accessors")["count"] != count:
                         refuse("bounds", "The attributes of a mesh differ in length.")
             if "material" in primitive:
-                self._index(primitive, "material", "materials")
+                self._gltf.referred(primitive, "material", "materials")
             vertices += count
             triangles += self._primitive_triangles(primitive, count)
         return vertices, triangles
@@ -236,7 +217,7 @@ class _Check:
     def _primitive_triangles(self, primitive: dict[str, Any], vertices: int) -> int:
         corners = vertices
         if "indices" in primitive:
-            indices = self._index(primitive, "indices", "accessors")
+            indices = self._gltf.referred(primitive, "indices", "accessors")
             if indices["type"] != "SCALAR" or indices["componentType"] not in _INDEX_TYPES:
                 refuse("schema", "Indices have the wrong type.")
             if "sparse" in indices or "bufferView" not in indices:
@@ -254,14 +235,14 @@ class _Check:
 
     def _images(self) -> None:
         area = 0
-        if len(self._lists["images"]) > MAX_IMAGES:
+        if len(self._gltf.lists["images"]) > MAX_IMAGES:
             refuse("too_complex", f"The model has more than {MAX_IMAGES} images.")
-        for image in self._lists["images"]:
+        for image in self._gltf.lists["images"]:
             uri = image.get("uri")
             if uri is not None:
                 content = _embedded(uri)
             else:
-                view = self._index(image, "bufferView", "bufferViews")
+                view = self._gltf.referred(image, "bufferView", "bufferViews")
                 start = view.get("byteOffset", 0)
                 content = self._binary[start : start + view["byteLength"]]
             size = image_size(content)
@@ -280,11 +261,11 @@ class _Check:
             )
 
     def _materials(self) -> None:
-        for texture in self._lists["textures"]:
+        for texture in self._gltf.lists["textures"]:
             for key, kind in (("source", "images"), ("sampler", "samplers")):
                 if key in texture:
-                    self._index(texture, key, kind)
-        for material in self._lists["materials"]:
+                    self._gltf.referred(texture, key, kind)
+        for material in self._gltf.lists["materials"]:
             self._texture_references(material)
 
     def _texture_references(self, value: Any) -> None:
@@ -292,134 +273,32 @@ class _Check:
         if isinstance(value, dict):
             for key, entry in value.items():
                 if key.endswith("Texture") and isinstance(entry, dict):
-                    self._index(entry, "index", "textures")
+                    self._gltf.referred(entry, "index", "textures")
                 self._texture_references(entry)
         elif isinstance(value, list):
             for entry in value:
                 self._texture_references(entry)
 
     def _skins_and_animations(self) -> None:
-        for skin in self._lists["skins"]:
+        for skin in self._gltf.lists["skins"]:
             if "inverseBindMatrices" in skin:
-                self._index(skin, "inverseBindMatrices", "accessors")
+                self._gltf.referred(skin, "inverseBindMatrices", "accessors")
             if "skeleton" in skin:
-                self._index(skin, "skeleton", "nodes")
-            for joint in self._list(skin, "joints"):
-                self._entry(joint, "nodes")
-        for animation in self._lists["animations"]:
-            samplers = self._list(animation, "samplers")
+                self._gltf.referred(skin, "skeleton", "nodes")
+            for joint in self._gltf.listed(skin, "joints"):
+                self._gltf.entry(joint, "nodes")
+        for animation in self._gltf.lists["animations"]:
+            samplers = self._gltf.listed(animation, "samplers")
             for sampler in samplers:
                 for key in ("input", "output"):
-                    self._index(sampler, key, "accessors")
-            for channel in self._list(animation, "channels"):
+                    self._gltf.referred(sampler, key, "accessors")
+            for channel in self._gltf.listed(animation, "channels"):
                 sampler = channel.get("sampler") if isinstance(channel, dict) else None
                 if type(sampler) is not int or not 0 <= sampler < len(samplers):
                     refuse("index_out_of_range", "An animation refers to something that does not exist.")
                 target = channel.get("target")
                 if isinstance(target, dict) and "node" in target:
-                    self._index(target, "node", "nodes")
-
-    def _drawn_triangles(self) -> int:
-        """Walk the scene once; a node with two parents or above itself is refused (glTF 2.0, 3.5.2)."""
-        nodes = self._lists["nodes"]
-        if len(nodes) > MAX_NODES:
-            refuse("too_complex", f"The model has {len(nodes)} nodes; {MAX_NODES} are the most.")
-        children: list[list[int]] = []
-        parents: set[int] = set()
-        for node in nodes:
-            self._transform(node)
-            if "mesh" in node:
-                self._index(node, "mesh", "meshes")
-            if "skin" in node:
-                self._index(node, "skin", "skins")
-            its_children = self._list(node, "children")
-            for child in its_children:
-                self._entry(child, "nodes")
-                if child in parents:
-                    refuse("node_graph", "A node has two parents.")
-                parents.add(child)
-            children.append(its_children)
-        scenes = self._lists["scenes"]
-        if not scenes:
-            refuse("empty", "The model has no scene.")
-        for scene in scenes:
-            for root in self._list(scene, "nodes"):
-                self._entry(root, "nodes")
-                if root in parents:
-                    refuse("node_graph", "A node of the scene is also inside another node.")
-        # A cycle has no node without a parent, so it cannot be reached from the roots: count what can.
-        reached: set[int] = set()
-        level = [index for index in range(len(nodes)) if index not in parents]
-        depth = 0
-        while level:
-            depth += 1
-            if depth > MAX_NODE_DEPTH:
-                refuse("node_graph", f"Nodes are nested deeper than {MAX_NODE_DEPTH}.")
-            reached.update(level)
-            level = [child for index in level for child in children[index]]
-        if len(reached) < len(nodes):
-            refuse("node_graph", "A node contains itself.")
-        scene = self._document.get("scene", 0)
-        self._entry(scene, "scenes")
-        drawn = 0
-        waiting = list(self._list(scenes[scene], "nodes"))
-        if len(waiting) != len(set(waiting)):
-            refuse("node_graph", "A scene lists a node twice.")
-        while waiting:
-            index = waiting.pop()
-            if "mesh" in nodes[index]:
-                drawn += self._triangles[nodes[index]["mesh"]]
-            waiting += children[index]
-        if drawn < 1:
-            refuse("empty", "The model shows no triangles.")
-        if drawn > MAX_DRAWN_TRIANGLES:
-            refuse("too_complex", f"The model shows {drawn} triangles; {MAX_DRAWN_TRIANGLES} are the most.")
-        return drawn
-
-    def _transform(self, node: dict[str, Any]) -> None:
-        for key, length in (("matrix", 16), ("translation", 3), ("rotation", 4), ("scale", 3)):
-            values = node.get(key)
-            if values is None:
-                continue
-            if not isinstance(values, list) or len(values) != length:
-                refuse("schema", f"A node's {key} is not {length} numbers.")
-            for value in values:
-                if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > MAX_COORDINATE:
-                    refuse("nonfinite", f"A node's {key} is out of range.")
-
-    def _list(self, owner: dict[str, Any], name: str) -> list[Any]:
-        """Return a list of the document; its entries are objects unless it lists numbers or names."""
-        found = owner.get(name, []) if isinstance(owner, dict) else None
-        if not isinstance(found, list):
-            refuse("schema", f"{name} is not a list.")
-        if len(found) > MAX_ENTRIES:
-            refuse("too_complex", f"The model has {len(found)} {name}; {MAX_ENTRIES} are the most.")
-        if (
-            owner is self._document
-            and name != "extensionsRequired"
-            and not all(type(it) is dict for it in found)
-        ):
-            refuse("schema", f"{name} contains something that is not an object.")
-        return found
-
-    def _count(self, owner: dict[str, Any], name: str, default: int | None = None) -> int:
-        value = owner.get(name, default)
-        if type(value) is not int or not 0 <= value < 2**32:
-            refuse("schema", f"{name} is not a count.")
-        return value
-
-    def _index(self, owner: Any, key: str, kind: str) -> dict[str, Any]:
-        """Return the entry that ``owner[key]`` refers to."""
-        if not isinstance(owner, dict):
-            refuse("schema", f"Something that should refer to {kind} is not an object.")
-        return self._entry(owner.get(key), kind)
-
-    def _entry(self, index: Any, kind: str) -> dict[str, Any]:
-        entries = self._lists[kind]
-        if type(index) is not int or not 0 <= index < len(entries):
-            refuse("index_out_of_range", f"The model refers to {kind} that do not exist.")
-        entry: dict[str, Any] = entries[index]
-        return entry
+                    self._gltf.referred(target, "node", "nodes")
 
 
 def _embedded(uri: Any) -> memoryview:

@@ -62,7 +62,12 @@ _PRODUCTS = Statement(
 )
 _VARIANTS = Statement(
     select(
-        variant.c.sku, variant.c.variant_id, variant.c.product_id, variant.c.digital, variant.c.token_number
+        variant.c.sku,
+        variant.c.variant_id,
+        variant.c.product_id,
+        variant.c.active,
+        variant.c.digital,
+        variant.c.token_number,
     ).where(variant.c.merchant_id == bindparam("merchant_id"))
 )
 _SEEDS = Statement(
@@ -228,6 +233,7 @@ class _Recording:
             {(row.sku, row.location_id) for row in self._uow.rows(_SEEDS, of_merchant)},
         )
         product_rows, variant_rows, prices, old_products = [], [], [], []
+        imported = {existing.products.get(its.declaration.handle) for its in products}
         for prepared in products:
             declared = prepared.declaration
             product_id = existing.products.get(declared.handle)
@@ -237,6 +243,12 @@ class _Recording:
                 old_products.append({"of_product": product_id})
             product_rows.append(self._product_row(merchant_id, product_id, declared))
             for position, its in enumerate(declared.variants):
+                before = existing.variants.get(its.sku)
+                # Within one import an article may move from one product to another.
+                if before is not None and before.active and before.product_id not in imported:
+                    self._problems.append(
+                        prepared.variant_problem(position, ("sku",), f"{its.sku} belongs to another product")
+                    )
                 row = self._variant_row(merchant_id, product_id, position, its, prepared, existing)
                 variant_rows.append(row)
                 prices += price_rows(row["variant_id"], its)

@@ -27,6 +27,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.pool import NullPool
 
+from gateway.kernel.store.sqlite import connect
+
 _LOCK = 0x76697472696E65
 """The advisory lock under which one of several starting nodes migrates."""
 _NOT_OURS = {"store_commit", "alembic_version"}
@@ -42,6 +44,16 @@ def upgrade(target: str | Connection, script_location: Path, revision: str = "he
         config = _config(script_location)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def upgrade_sqlite(path: Path, script_location: Path) -> None:
+    """Bring a SQLite file up to the newest revision, making it if it does not exist."""
+    raw, core = connect(path)
+    try:
+        upgrade(core, script_location)
+    finally:
+        core.close()
+        raw.close()
 
 
 def current(connection: Connection) -> str | None:

@@ -1,4 +1,4 @@
-"""What runs beside the tasks: the order backend's feed, holds that expire, reservations nobody paid."""
+"""What runs beside the tasks: the order backend's feed, expiry, and the comparison with the vault."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from gateway.kernel.store.unit import Lane, Store
 from gateway.orders.changes import expire_order
 from gateway.orders.fulfillment_facts import FulfillmentFacts
 from gateway.orders.purchase import unpaid_orders
+from gateway.payments.reconciler import reconcile
+from wallets.vault.port import Vault
 
 log = structlog.get_logger(__name__)
 
 _FEED_POLL_S = 5.0
 _SWEEP_S = 1.0
+_RECONCILE_S = 30.0
 _PAGE = 100
 
 
 class Background:
     """Loops of one process. Each step is a unit of its own, so any number of processes may run them."""
 
-    def __init__(self, store: Store, backend: OrderBackend, facts: FulfillmentFacts) -> None:
+    def __init__(self, store: Store, vault: Vault, backend: OrderBackend, facts: FulfillmentFacts) -> None:
         self._store = store
+        self._vault = vault
         self._backend = backend
         self._facts = facts
         self._updates = asyncio.Event()
@@ -41,6 +45,7 @@ class Background:
         """Begin; the feed is read at once, for what came while nobody ran."""
         self._updates.set()
         self._loops = [
+            asyncio.create_task(self._forever(self._reconcile), name="vault-reconciler"),
             asyncio.create_task(self._forever(self._follow_feed), name="order-backend-feed"),
             asyncio.create_task(self._forever(self._sweep), name="expiry-sweep"),
         ]
@@ -75,6 +80,10 @@ class Background:
             if not page.updates:
                 return
             await self._store.write(partial(self._facts.record_page, page=page), lane=Lane.BACKGROUND)
+
+    async def _reconcile(self) -> None:
+        await asyncio.sleep(_RECONCILE_S)
+        await reconcile(self._store, self._vault)
 
     async def _sweep(self) -> None:
         await asyncio.sleep(_SWEEP_S)

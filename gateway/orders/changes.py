@@ -57,18 +57,17 @@ def cancel_order(uow: UnitOfWork, request: Request, rules: ProcessRules, *, reas
     purchase = own_purchase(uow, request)
     stoppable = [leg for leg in purchase.legs if _can_stop(purchase, leg)]
     if not stoppable:
-        raise ConflictError(
-            "order.not_cancelable",
-            "It is too late to cancel; the items can be returned.",
-            data={"state": purchase.state.value},
-        )
-    purchase.set_reason(reason)
-    purchase.row = purchase.row._replace(reason=reason)
+        raise _too_late(purchase)
     if purchase.state is OrderState.PLACED:
         give_up_unpaid(purchase, reason)
     else:
+        before = [leg.state for leg in stoppable]
         for leg in stoppable:
             process.undo_leg(purchase, leg, rules, reason=reason)
+        if [leg.state for leg in stoppable] == before:
+            # A mint was claimed between the look and the compare-and-set; nothing was written.
+            raise _too_late(purchase)
+        purchase.set_reason(reason)
         process.settle(purchase, rules)
     keep_result(
         uow,
@@ -199,6 +198,14 @@ def merchants_purchase(uow: UnitOfWork, request: Request) -> Purchase:
 def order_not_found() -> NotFoundError:
     """The same answer for an unknown order and for somebody else's."""
     return NotFoundError("order.not_found", "There is no such order.", param="$.body.order_id")
+
+
+def _too_late(purchase: Purchase) -> ConflictError:
+    return ConflictError(
+        "order.not_cancelable",
+        "It is too late to cancel; the items can be returned.",
+        data={"state": purchase.state.value},
+    )
 
 
 def _can_stop(purchase: Purchase, leg: Leg) -> bool:

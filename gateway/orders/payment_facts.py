@@ -19,9 +19,6 @@ from gateway.payments.model import AttemptState, IntentState, OperationState
 from gateway.payments.operations import Recorded, operation_row, record_result
 from wallets.vault.port import OperationKind, OperationResult, OperationStatus
 
-SECURE_FREE = "order.secure_free"
-"""The task of an order that costs nothing: there is nobody to ask."""
-
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
 
@@ -63,6 +60,7 @@ class PaymentFacts:
         purchase = known_purchase(uow, task.subject)
         if purchase.state is OrderState.PLACED:
             intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_CAPTURE)
+            intents.move_intent(uow, purchase.order_id, IntentState.SUCCEEDED)
             process.secured(purchase, self._rules)
 
     def _authorization(self, purchase: Purchase, recorded: Recorded) -> None:

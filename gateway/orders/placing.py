@@ -32,6 +32,8 @@ from gateway.payments.operations import begin_operation
 from wallets.vault.port import AllowanceId, OperationKind
 
 OPERATION = "order.place"
+SECURE_FREE = "order.secure_free"
+"""The task of an order that costs nothing."""
 
 _INSERT_ORDER = insert_into(order)
 _INSERT_LINE = insert_into(order_line)
@@ -255,6 +257,10 @@ def _ask_for_payment(
         amount=total,
         authorization_id=operation_id,
     )
+    if not total:
+        # Nobody has to be asked; the rest of the purchase is the same.
+        enqueue(uow, SECURE_FREE, order_id, {})
+        return
     begin_attempt(
         uow,
         intent_id=intent_id,

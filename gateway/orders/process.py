@@ -407,12 +407,20 @@ def end_order(purchase: Purchase) -> None:
     if LegState.RETURNING in states:
         return
     intent = purchase.intent()
-    if intent.captured_minor and intent.refunded_minor == intent.captured_minor:
-        if purchase.move(OrderState.REFUNDED):
+    if LegState.RETURNED in states and intent.refunded_minor == intent.captured_minor:
+        # Also an order that cost nothing, and a token that went back because its capture failed.
+        if intent.captured_minor == 0 and purchase.state is OrderState.CONFIRMED:
+            _canceled(purchase)
+        elif purchase.move(OrderState.REFUNDED):
             purchase.tell(
                 "order.refunded", refunded=wire_money(Money(intent.refunded_minor, purchase.currency))
             )
         return
+    if not intent.captured_minor:
+        _canceled(purchase)
+
+
+def _canceled(purchase: Purchase) -> None:
     reason = purchase.row.reason or "nothing could be delivered"
-    if not intent.captured_minor and purchase.move(OrderState.CANCELED, reason):
+    if purchase.move(OrderState.CANCELED, reason):
         purchase.tell("order.canceled", reason=reason)

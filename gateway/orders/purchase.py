@@ -218,6 +218,7 @@ class Purchase:
 
     def set_reason(self, reason: str) -> None:
         """Note why the order is being given up, before its legs have all answered."""
+        self.row = self.row._replace(reason=reason)
         self.uow.run(_SET_REASON, {"its_order_id": self.order_id, "new_reason": reason})
 
     def extend_payment(self, until_ms: int) -> None:

@@ -52,6 +52,15 @@ _OF_ORDER = Statement(
     .where(payment_operation.c.order_id == bindparam("order_id"))
     .order_by(payment_operation.c.operation_id)
 )
+_SUCCEEDED = Statement(
+    select(payment_operation.c.operation_id)
+    .where(
+        payment_operation.c.state == OperationState.SUCCEEDED.value,
+        payment_operation.c.operation_id > bindparam("after"),
+    )
+    .order_by(payment_operation.c.operation_id)
+    .limit(bindparam("most"))
+)
 _OPEN = Statement(
     select(payment_operation)
     .where(
@@ -70,7 +79,7 @@ _OPEN = Statement(
     .limit(bindparam("most"))
 )
 
-_STATE_OF_STATUS: dict[OperationStatus, OperationState] = {
+STATE_OF_STATUS: dict[OperationStatus, OperationState] = {
     OperationStatus.SUCCEEDED: OperationState.SUCCEEDED,
     OperationStatus.DECLINED: OperationState.DECLINED,
     OperationStatus.REQUIRES_ACTION: OperationState.REQUIRES_ACTION,
@@ -108,7 +117,8 @@ def begin_operation(
     target_operation_id: str | None = None,
 ) -> None:
     """Write the intent to ask; the caller enqueues the task that asks in the same unit."""
-    uow.append(
+    # Not appended: the same unit may look at the order's operations to decide whether to begin another.
+    uow.run(
         _INSERT,
         {
             "operation_id": operation_id,
@@ -130,7 +140,7 @@ def begin_operation(
 
 def record_result(uow: UnitOfWork, result: OperationResult) -> Recorded | None:
     """Move the operation to what the vault answered; None when that was known already."""
-    state = _STATE_OF_STATUS[result.status]
+    state = STATE_OF_STATUS[result.status]
     row = uow.row(
         _RECORD[state],
         {
@@ -163,6 +173,11 @@ def operation_row(reader: Reader, operation_id: str) -> Any | None:
 def operations_of(reader: Reader, order_id: str) -> list[Any]:
     """Return the order's operations, oldest first."""
     return reader.rows(_OF_ORDER, {"order_id": order_id})
+
+
+def succeeded_operations(reader: Reader, after: str, most: int) -> list[str]:
+    """Return ids of operations that succeeded, page by page in their order."""
+    return [row.operation_id for row in reader.rows(_SUCCEEDED, {"after": after, "most": most})]
 
 
 def open_operations(reader: Reader, after: str = "", most: int = 200) -> list[Any]:

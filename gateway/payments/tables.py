@@ -56,6 +56,15 @@ payment_attempt = Table(
     Index("ix_payment_attempt_order", "order_id"),
 )
 
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    # How far the other side's list of changes has been compared with ours.
+    Column("name", Text, primary_key=True),
+    Column("cursor", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
 payment_operation = Table(
     "payment_operation",
     metadata,

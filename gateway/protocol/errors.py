@@ -55,6 +55,33 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "currency.mismatch": ErrorCode(_FIX, 400, "Amounts of two currencies were combined."),
     "money.malformed": ErrorCode(_FIX, 400, "Not an amount in this currency."),
     "catalog.invalid": ErrorCode(_FIX, 422, "The product files have errors; all of them are listed."),
+    **{
+        f"model.{reason}": ErrorCode(_FIX, 422, meaning)
+        for reason, meaning in {
+            "empty": "The file is empty.",
+            "not_glb": "The file is not a binary glTF (GLB).",
+            "version": "The file is not glTF 2.0.",
+            "truncated": "The file ends before its declared length.",
+            "json_invalid": "The scene description is not valid JSON.",
+            "json_too_large": "The scene description is too large.",
+            "json_depth": "The scene description is nested too deep.",
+            "schema": "The scene description breaks the glTF schema.",
+            "bounds": "A view or accessor reaches outside of its data.",
+            "accessor_without_data": "An accessor claims data that the file does not hold.",
+            "index_out_of_range": "A reference or vertex index points at nothing.",
+            "nonfinite": "A position is not a finite number.",
+            "external_uri": "The file refers to other files or addresses.",
+            "image_format": "A texture is neither PNG nor JPEG, or is broken.",
+            "node_graph": "The node graph has a cycle or is too deep.",
+            "extension_required": "The file needs an extension that clients may not have.",
+            "too_complex": "More triangles, nodes or pixels than the limit.",
+            "too_large": "The file is larger than the limit.",
+            "unreadable": "The model could not be measured.",
+            "units_suspect": "The size is implausible; are the units metres?",
+        }.items()
+    },
+    "model.extra_missing": ErrorCode(_FATAL, 409, "Measuring models needs the extra vitrine[models]."),
+    "model.worker_killed": ErrorCode(_FIX, 422, "Measuring the model took too much time or memory."),
     "tax.rate_unknown": ErrorCode(_FIX, 409, "No tax rate is known for this country and category."),
     # Quote and stock
     "quote.not_found": ErrorCode(_FIX, 404, "There is no such quote of this customer."),
@@ -86,11 +113,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
     # Customers and merchants
     "customer.not_found": ErrorCode(_FIX, 404, "There is no such customer of this merchant."),
     "merchant.exists": ErrorCode(_FIX, 409, "A merchant with this name exists."),
+    "challenge.unknown": ErrorCode(_FIX, 404, "There is no such challenge."),
+    "page.limit": ErrorCode(_FIX, 400, "A page has 1 to 100 entries."),
+    "token.not_found": ErrorCode(_FIX, 404, "There is no such digital item."),
+    # Changing the catalog
+    "stock.below_promised": ErrorCode(_FIX, 409, "Quotes and orders need more than this."),
+    "edition.cap_below_issued": ErrorCode(_FIX, 409, "More copies are promised or out than the new cap."),
+    "edition.numbering_fixed": ErrorCode(_FIX, 409, "Copies are out; numbering cannot change any more."),
+    "mint.cap_fixed": ErrorCode(_FIX, 409, "The cap of a minted edition is for ever."),
+    "mint.invalid": ErrorCode(_FIX, 400, "Outside of what the contract can hold."),
     # Our side
+    "custody.busy": ErrorCode(_RETRY, 503, "Too many accounts are being made at once."),
+    "fulfillment.unavailable": ErrorCode(_RETRY, 503, "The order backend does not answer."),
+    "vault.busy": ErrorCode(_RETRY, 503, "The vault is busy with this operation."),
+    "vault.provider_unavailable": ErrorCode(_RETRY, 503, "The payment provider does not answer."),
     "store.unavailable": ErrorCode(_RETRY, 503, "The change was not confirmed; send it again with its key."),
     "store.read_too_long": ErrorCode(_RETRY, 503, "The query took too long; ask for less."),
     "store.closed": ErrorCode(_RETRY, 503, "The gateway is closing; reconnect."),
-    "vault.unavailable": ErrorCode(_RETRY, 503, "The vault does not answer."),
-    "resume.unknown_stream": ErrorCode(_FIX, 409, "The position is not one of this stream."),
     "internal": ErrorCode(_RETRY, 500, "Something failed on our side; the same key may be sent again."),
 }

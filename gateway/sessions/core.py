@@ -237,9 +237,7 @@ class Session:
 
     def snapshot(self, orders: list[Any], now_ms: int) -> Send:
         """The customer's orders as they are at ``sent_seq``, when events cannot be continued."""
-        return self._send(
-            "snapshot", now_ms, {"epoch": self.epoch, "seq": self.sent_seq, "orders": orders}
-        )
+        return self._send("snapshot", now_ms, {"epoch": self.epoch, "seq": self.sent_seq, "orders": orders})
 
     def event(self, recorded: RecordedEvent) -> Send | None:
         """The next event, or None when it is not the next: known already, or something lies between."""

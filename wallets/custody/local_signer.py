@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import rlp
 from coincurve import PrivateKey
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
@@ -21,6 +21,10 @@ from wallets.custody.sealed_seed import SealedSeed
 from wallets.signer import Signature, SignedTransaction
 
 _CACHED_KEYS = 4_096
+
+# EIP-1559: 0x02 || rlp([chain id, nonce, priority fee, fee, gas, to, value, data, access list, y, r, s]).
+_TYPE = b"\x02"
+_NUMBERS = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")
 
 
 class LocalSigner:
@@ -43,8 +47,14 @@ class LocalSigner:
 
     async def sign_transaction(self, key_ref: str, fields: Mapping[str, Any]) -> SignedTransaction:
         """See Signer."""
-        signed = Account.sign_transaction(dict(fields), self._key(key_ref).secret)
-        return SignedTransaction(bytes(signed.raw_transaction), bytes(signed.hash))
+        if fields["type"] != 2:
+            raise ValueError("only EIP-1559 transactions (type 2) are signed")
+        body = [fields[name] for name in _NUMBERS]
+        to = bytes.fromhex(fields["to"][2:]) if "to" in fields else b""
+        body += [to, fields["value"], fields["data"], []]
+        v, r, s = await self.sign_digest(key_ref, keccak(_TYPE + rlp.encode(body)))
+        raw = _TYPE + rlp.encode([*body, v - 27, r, s])
+        return SignedTransaction(raw, keccak(raw))
 
     async def sign_digest(self, key_ref: str, digest: bytes) -> Signature:
         """See Signer."""

@@ -74,7 +74,7 @@ _QUEUE = Statement(
         mint.c.receiver == bindparam("receiver"),
         token_item.c.state == ItemState.DEFINED.value,
     )
-    .order_by(mint.c.leg_id)
+    .order_by(mint.c.queued_at_ms)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True, of=mint)
 )
@@ -96,7 +96,7 @@ _UNDEFINED = Statement(
 _CLAIM_ITEM = item_move(
     ItemState.NEW, ItemState.SENT, token_item.c.item_number == bindparam("item"), tx_id=bindparam("tx")
 )
-_RETURNS = Statement(
+_REQUESTED = (
     select(
         mint.c.leg_id,
         mint.c.purchase_number,
@@ -108,8 +108,9 @@ _RETURNS = Statement(
     .where(mint.c.return_state == ReturnState.REQUESTED.value)
     .order_by(mint.c.leg_id)
     .limit(MOST_RETURNS)
-    .with_for_update(skip_locked=True)
 )
+_RETURNS = Statement(_REQUESTED)
+_RETURNS_TO_CLAIM = Statement(_REQUESTED.with_for_update(skip_locked=True))
 _CLAIM_RETURN = return_move(
     ReturnState.REQUESTED,
     ReturnState.SENT,
@@ -246,7 +247,7 @@ def claim_returns(
     uow: UnitOfWork, lane: LaneKey, contract: str, signed: Mapping[str, SignedReturn]
 ) -> TxId | None:
     """Claim the returns that are signed and still requested into one transaction; None if there are none."""
-    legs = [row.leg_id for row in uow.rows(_RETURNS) if row.leg_id in signed]
+    legs = [row.leg_id for row in uow.rows(_RETURNS_TO_CLAIM) if row.leg_id in signed]
     if not legs:
         return None
     returns = [signed[leg_id] for leg_id in legs]

@@ -26,9 +26,7 @@ _INSERT_LANE = insert_new(mint_lane)
 _INSERT_SEQUENCE = insert_new(mint_sequence)
 _INSERT_CONTRACT = insert_into(token_contract)
 _LANE = Statement(select(mint_lane).where(mint_lane.c.lane == bindparam("lane")))
-_CONTRACT = Statement(
-    select(token_contract).where(token_contract.c.chain_id == bindparam("chain_id")).with_for_update()
-)
+_CONTRACT = Statement(select(token_contract).where(token_contract.c.chain_id == bindparam("chain_id")))
 _CONTRACTS = Statement(select(token_contract))
 _DEPLOY_AGAIN = contract_move(
     ContractState.FAILED,

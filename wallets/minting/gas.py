@@ -16,7 +16,8 @@ EDITION = 32_000
 """
 SINGLE_WITH_CODE = 400_000
 """One recipient with code: what the contract lets it burn, the reserve it insists on, and our own writes."""
-RETURN = 90_000
+RETURN = 60_000
+"""More than is charged in the end: clearing the holder's balance is refunded only after the call."""
 DEFINITION = 60_000
 URI_WORD = 25_000
 SET_MINTER = 100_000

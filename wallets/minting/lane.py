@@ -12,26 +12,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Select, bindparam, func, select
 
 from gateway.kernel.errors import VitrineError
-from gateway.kernel.store.statements import Statement
-from gateway.kernel.store.unit import Lane, Reader, Store, Unit
+from gateway.kernel.store.unit import Lane, Store, Unit
 from wallets.minting import claims
 from wallets.minting.chain.port import ChainClient
 from wallets.minting.claims import BatchBounds, LaneKey
 from wallets.minting.contract.calls import SignedReturn, return_digest
 from wallets.minting.model import (
-    ItemState,
     MintingSettings,
-    MintState,
     OnClaimed,
     OnOutcomes,
     Receiver,
-    ReturnState,
     TxId,
     TxState,
 )
@@ -39,7 +33,7 @@ from wallets.minting.recipients import Recipients
 from wallets.minting.records import TxView
 from wallets.minting.sender import FeeLimitReachedError, Sender, StoredBytes
 from wallets.minting.settle import Settler
-from wallets.minting.tables import chain_tx, mint, token_item
+from wallets.minting.waiting import LaneDuties, Waiting, what_waits
 from wallets.signer import Signer
 
 log = structlog.get_logger(__name__)
@@ -48,79 +42,6 @@ _IDLE_S = 2.0
 """Look at the queue at least so often: another node's requests make no signal here."""
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 30.0
-
-_OPEN = Statement(
-    select(
-        chain_tx.c.tx_id,
-        chain_tx.c.chain_id,
-        chain_tx.c.nonce,
-        chain_tx.c.kind,
-        chain_tx.c.contract,
-        chain_tx.c.state,
-        chain_tx.c.mined_hash,
-        chain_tx.c.block_number,
-        chain_tx.c.block_hash,
-        chain_tx.c.signed_at_ms,
-    )
-    .where(
-        chain_tx.c.lane == bindparam("lane"),
-        chain_tx.c.state.in_([TxState.CLAIMED.value, TxState.SIGNED.value, TxState.MINED.value]),
-    )
-    .order_by(chain_tx.c.nonce)
-)
-
-
-def _queued(receiver: Receiver) -> Select[tuple[str]]:
-    return select(mint.c.leg_id).where(
-        mint.c.state == MintState.QUEUED.value, mint.c.receiver == receiver.value
-    )
-
-
-def _waiting(receiver: Receiver) -> Statement:
-    """Count what is queued, up to a limit."""
-    some = _queued(receiver).limit(bindparam("limit")).subquery()
-    return Statement(select(func.count().label("count")).select_from(some))
-
-
-def _first_queued(receiver: Receiver) -> Statement:
-    return Statement(_queued(receiver).limit(1))
-
-
-_PLAIN = _waiting(Receiver.PLAIN)
-_WITH_CODE = _first_queued(Receiver.CODE)
-_UNSORTED = _first_queued(Receiver.UNKNOWN)
-_RETURNS = Statement(select(mint.c.leg_id).where(mint.c.return_state == ReturnState.REQUESTED.value).limit(1))
-_NEW_ITEMS = Statement(
-    select(token_item.c.item_number).where(token_item.c.state == ItemState.NEW.value).limit(1)
-)
-
-
-@dataclass(frozen=True, slots=True)
-class LaneDuties:
-    """What a lane takes. One lane of an installation is ``first``: it also defines, returns and sorts
-    wallets.
-    """
-
-    plain: bool = True
-    code: bool = True
-    first: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What waits, read at one moment."""
-
-    txs: list[TxView]
-    now_ms: int
-    plain: int = 0
-    with_code: bool = False
-    unsorted: bool = False
-    returns: bool = False
-    new_items: bool = False
-
-    @property
-    def in_flight(self) -> int:
-        return sum(tx.state is not TxState.MINED for tx in self.txs)
 
 
 class MintLane:
@@ -187,7 +108,14 @@ class MintLane:
             except Exception as error:
                 self._failures += 1
                 self.last_error = repr(error)
-                log.warning("mint.lane_waits", lane=self.key.name, failures=self._failures, error=repr(error))
+                expected = isinstance(error, VitrineError | FeeLimitReachedError)
+                log.warning(
+                    "mint.lane_waits",
+                    lane=self.key.name,
+                    failures=self._failures,
+                    error=repr(error),
+                    exc_info=not expected,
+                )
                 wait_s, wakeable = _delay_s(self._failures), False
             await self._pause(wait_s, wakeable)
 
@@ -204,31 +132,15 @@ class MintLane:
             return 0.0, False
         return self._until_next(view)
 
-    async def _look(self) -> _View:
-        return await self._store.read(self._read_view)
-
-    def _read_view(self, reader: Reader) -> _View:
-        txs = [
-            TxView(**{**row._asdict(), "state": TxState(row.state)})
-            for row in reader.rows(_OPEN, {"lane": self.key.name})
-        ]
-        if self.contract is None:
-            return _View(txs, reader.now_ms)
-        duties = self._duties
-        plain = reader.row(_PLAIN, {"limit": self._bounds.items}) if duties.plain else None
-        return _View(
-            txs,
-            reader.now_ms,
-            plain=0 if plain is None else plain.count,
-            with_code=duties.code and reader.row(_WITH_CODE) is not None,
-            unsorted=duties.first and reader.row(_UNSORTED) is not None,
-            returns=duties.first and reader.row(_RETURNS) is not None,
-            new_items=duties.first and reader.row(_NEW_ITEMS) is not None,
+    async def _look(self) -> Waiting:
+        duties = None if self.contract is None else self._duties
+        return await self._store.read(
+            lambda reader: what_waits(reader, self.key.name, duties, self._bounds.items)
         )
 
     # Carrying out what was claimed
 
-    async def _carry_out(self, view: _View) -> bool:
+    async def _carry_out(self, view: Waiting) -> bool:
         """Sign, send and settle open transactions in nonce order; says whether anything changed."""
         now = asyncio.get_running_loop().time()
         claimed = any(tx.state is TxState.CLAIMED for tx in view.txs)
@@ -279,7 +191,7 @@ class MintLane:
 
     # Claiming what waits
 
-    async def _claim(self, view: _View) -> bool:
+    async def _claim(self, view: Waiting) -> bool:
         """Claim one transaction if there is room and reason; says whether it did."""
         contract = self.contract
         now = asyncio.get_running_loop().time()
@@ -316,7 +228,7 @@ class MintLane:
     async def _write(self, unit: Unit[TxId | None]) -> TxId | None:
         return await self._store.write(unit, lane=Lane.BACKGROUND)
 
-    async def _claim_returns(self, contract: str, view: _View) -> bool:
+    async def _claim_returns(self, contract: str, view: Waiting) -> bool:
         """Have the holders' keys sign, then claim: a signature that is not used in time just expires."""
         deadline_s = view.now_ms // 1000 + self._settings.return_valid_s
         signed: dict[str, SignedReturn] = {}
@@ -350,7 +262,7 @@ class MintLane:
         since = now if self._collecting_since is None else self._collecting_since
         return since + self._settings.window_ms / 1000 - now
 
-    def _until_next(self, view: _View) -> tuple[float, bool]:
+    def _until_next(self, view: Waiting) -> tuple[float, bool]:
         now = asyncio.get_running_loop().time()
         has_room = view.in_flight < self._settings.open_transactions
         if view.plain and has_room and now >= self._claims_not_before:

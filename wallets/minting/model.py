@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gateway.kernel.ids import Id
 from gateway.kernel.store.unit import UnitOfWork
@@ -166,8 +166,8 @@ def token_id_of(item_number: int, serial: int | None) -> int:
         raise ValueError("item numbers are positive and below 2**63")
     if serial is None:
         return item_number
-    if not 1 <= serial < 1 << SERIAL_BITS:
-        raise ValueError("serials count from 1")
+    if not 1 <= serial < 1 << 63:
+        raise ValueError("serials count from 1 and are below 2**63")
     return NUMBERED | item_number << SERIAL_BITS | serial
 
 
@@ -217,8 +217,7 @@ class SkipCode(StrEnum):
     RETURN_REFUSED = "return_refused"
 
 
-@dataclass(frozen=True, slots=True)
-class MintOutcome:
+class MintOutcome(NamedTuple):
     """What became of a leg's mint or return. ``tx_hash`` is 0x hex; ``block_number`` and it are None if
     no receipt of ours tells."""
 

@@ -22,7 +22,7 @@ _GOOD_FOR_S = 600.0
 _UNKNOWN = Statement(
     select(mint.c.leg_id, mint.c.recipient)
     .where(mint.c.state == MintState.QUEUED.value, mint.c.receiver == Receiver.UNKNOWN.value)
-    .order_by(mint.c.leg_id)
+    .order_by(mint.c.queued_at_ms)
     .limit(_AT_ONCE)
 )
 _SORT = Statement(

@@ -172,7 +172,8 @@ def record_mined(
     uow: UnitOfWork, tx: TxView, receipt: Receipt, minted: Sequence[Any], of: int, on_outcomes: OnOutcomes
 ) -> bool:
     """The transaction is in a block, not yet deep enough; of its ``of`` mints these rows are minted."""
-    if not uow.run(_MINED, {"tx": tx.tx_id, **_block(receipt)}):
+    block = _block(receipt)
+    if not uow.run(_MINED, {"tx": tx.tx_id, **block}):
         return False
     fresh = [row for row in minted if row.state == MintState.SENT]
     if fresh and len(fresh) == of:
@@ -180,7 +181,7 @@ def record_mined(
     else:
         uow.run_many(_MINTED_ONE, [{"leg": row.leg_id, "at": uow.now_ms} for row in fresh])
     if fresh:
-        on_outcomes(uow, [_outcome(tx, row, OutcomeKind.MINTED, receipt) for row in fresh])
+        on_outcomes(uow, [_outcome(tx, row, OutcomeKind.MINTED, block) for row in fresh])
     return True
 
 
@@ -191,12 +192,13 @@ def record_moved(uow: UnitOfWork, tx: TxView, receipt: Receipt) -> bool:
 
 def record_reopened(uow: UnitOfWork, tx: TxView, mints: Sequence[Any], on_outcomes: OnOutcomes) -> bool:
     """The block that held the transaction is gone; its bytes stand and are sent again."""
-    if not uow.run(_REOPENED, {"tx": tx.tx_id, **_block(None)}):
+    nowhere = _block(None)
+    if not uow.run(_REOPENED, {"tx": tx.tx_id, **nowhere}):
         return False
     undone = [row for row in mints if row.state == MintState.MINTED]
     if undone:
         uow.run(_UNMINTED, {"tx": tx.tx_id, "none": None})
-        on_outcomes(uow, [_outcome(tx, row, OutcomeKind.REOPENED, None) for row in undone])
+        on_outcomes(uow, [_outcome(tx, row, OutcomeKind.REOPENED, nowhere) for row in undone])
     return True
 
 
@@ -212,6 +214,7 @@ def record_mints_ended(
     if not _end(uow, tx, receipt, failure):
         return False
     at = uow.now_ms
+    block = _block(receipt)
     outcomes: list[MintOutcome] = []
     waiting = [row for row in verdict.done if row.state == MintState.SENT]
     if waiting and not verdict.refused and not verdict.again and len(waiting) == len(verdict.done):
@@ -222,12 +225,12 @@ def record_mints_ended(
             uow.run(_CONFIRMED, {"tx": tx.tx_id, "at": at})
     for row in verdict.done:
         kind = OutcomeKind.MINTED if row.state == MintState.SENT else OutcomeKind.FINAL
-        outcomes.append(_outcome(tx, row, kind, receipt, final=True))
+        outcomes.append(_outcome(tx, row, kind, block, final=True))
     uow.run_many(
         _SKIPPED, [{"leg": row.leg_id, "reason": code.value, "at": at} for row, code in verdict.refused]
     )
     outcomes.extend(
-        _outcome(tx, row, OutcomeKind.SKIPPED, receipt, final=True, reason=code)
+        _outcome(tx, row, OutcomeKind.SKIPPED, block, final=True, reason=code)
         for row, code in verdict.refused
     )
     uow.run_many(_REQUEUED, [{"leg": row.leg_id, "none": None} for row in verdict.again])
@@ -247,12 +250,13 @@ def record_returns_ended(
     """The transaction is as deep as asked: every return of it is done, refused, or asked for again."""
     if not _end(uow, tx, receipt, failure):
         return False
+    block = _block(receipt)
     uow.run_many(_RETURNED, [{"leg": row.leg_id, "at": uow.now_ms} for row in verdict.done])
     uow.run_many(_RETURN_FAILED, [{"leg": row.leg_id, "none": None} for row, _ in verdict.refused])
     uow.run_many(_RETURN_AGAIN, [{"leg": row.leg_id, "none": None} for row in verdict.again])
-    outcomes = [_outcome(tx, row, OutcomeKind.RETURNED, receipt, final=True) for row in verdict.done]
+    outcomes = [_outcome(tx, row, OutcomeKind.RETURNED, block, final=True) for row in verdict.done]
     outcomes.extend(
-        _outcome(tx, row, OutcomeKind.RETURN_FAILED, receipt, final=True, reason=code)
+        _outcome(tx, row, OutcomeKind.RETURN_FAILED, block, final=True, reason=code)
         for row, code in verdict.refused
     )
     if outcomes:
@@ -304,21 +308,21 @@ def _outcome(
     tx: TxView,
     row: Any,
     kind: OutcomeKind,
-    receipt: Receipt | None,
+    block: dict[str, Any],
     *,
     final: bool = False,
     reason: SkipCode | None = None,
 ) -> MintOutcome:
     return MintOutcome(
-        leg_id=row.leg_id,
-        order_id=row.order_id,
-        kind=kind,
-        token_id=int(row.token_id),
-        serial=row.serial,
-        contract=tx.contract,
-        chain_id=tx.chain_id,
-        tx_hash=None if receipt is None else "0x" + receipt.tx_hash.hex(),
-        block_number=None if receipt is None else receipt.block_number,
-        skip_reason=reason,
-        final=final,
+        row.leg_id,
+        row.order_id,
+        kind,
+        int(row.token_id),
+        row.serial,
+        tx.contract,
+        tx.chain_id,
+        block["mined_hash"],
+        block["block_number"],
+        reason,
+        final,
     )

@@ -20,7 +20,7 @@ from wallets.minting.chain.port import ChainClient, ChainUnavailable
 from wallets.minting.claims import LaneKey
 from wallets.minting.contract.artifact import load_artifact
 from wallets.minting.deployment import Contract
-from wallets.minting.lane import LaneDuties, MintLane
+from wallets.minting.lane import MintLane
 from wallets.minting.model import (
     ContractState,
     MintingSettings,
@@ -32,6 +32,7 @@ from wallets.minting.model import (
 )
 from wallets.minting.requests import MINTS_SIGNAL
 from wallets.minting.tables import chain_tx, mint
+from wallets.minting.waiting import LaneDuties
 from wallets.signer import Signer
 
 log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ async def minter_addresses(signer: Signer, settings: MintingSettings) -> list[st
 
 
 class Minting:
-    """`open` it, `start` it, and `stop` it before the store and the chain client close."""
+    """`open` it, `start` it once, and `stop` it before the store and the chain client close."""
 
     def __init__(self, store: Store, contract: Contract, lanes: Sequence[MintLane]) -> None:
         """Use `open`."""

@@ -44,7 +44,7 @@ mint = Table(
     Column("ended_at_ms", BigInteger),
     Column("returned_at_ms", BigInteger),
     # Partial indexes: a mint leaves the queue's index when it is claimed and is in none of these at rest.
-    Index("ix_mint_queue", "receiver", "leg_id", sqlite_where=text("state = 'queued'"),
+    Index("ix_mint_queue", "receiver", "queued_at_ms", sqlite_where=text("state = 'queued'"),
           postgresql_where=text("state = 'queued'")),
     Index("ix_mint_tx", "tx_id", sqlite_where=text("tx_id IS NOT NULL"),
           postgresql_where=text("tx_id IS NOT NULL")),

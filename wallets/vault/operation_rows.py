@@ -55,7 +55,7 @@ _ANSWERED: dict[OperationState, tuple[str, ...]] = {
     OperationState.FAILED: ("provider_reference", "refusal"),
 }
 """What an answer that leads to the state brings with it; the other columns are emptied."""
-_ANSWERS = sorted({name for names in _ANSWERED.values() for name in names})
+UNANSWERED: dict[str, None] = dict.fromkeys(sorted({name for names in _ANSWERED.values() for name in names}))
 
 
 def _move(target: OperationState) -> Statement:
@@ -67,7 +67,7 @@ def _move(target: OperationState) -> Statement:
         )
         .values(
             state=target.value,
-            **{name: bindparam(name) if name in _ANSWERED[target] else null() for name in _ANSWERS},
+            **{name: bindparam(name) if name in _ANSWERED[target] else null() for name in UNANSWERED},
             changed_at_ms=bindparam("changed_at_ms"),
         )
     )

@@ -14,7 +14,7 @@ from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import UnitOfWork
 from wallets.vault import allowances
 from wallets.vault.model import OperationState
-from wallets.vault.operation_rows import GET, MOVE, Row
+from wallets.vault.operation_rows import GET, MOVE, UNANSWERED, Row
 from wallets.vault.port import OperationKind
 from wallets.vault.providers.port import Outcome, ProviderAnswer
 from wallets.vault.tables import operation
@@ -65,15 +65,15 @@ def settle(uow: UnitOfWork, row: Row, answer: ProviderAnswer) -> Row | None:
         assert parent is not None
         if parent.state == OperationState.REQUIRES_ACTION:
             return None
-    values = _values(row, answer, uow.now_ms)
-    if not uow.run(MOVE[target], values):
+    values = _values(target, answer)
+    moved = uow.run(MOVE[target], {**values, "operation_id_": row.operation_id, "changed_at_ms": uow.now_ms})
+    if not moved:
         return uow.row(GET, {"operation_id": row.operation_id})
     if target in (OperationState.DECLINED, OperationState.FAILED):
         _undo(uow, row)
     elif parent is not None and parent.state == OperationState.SUCCEEDED:
         _release(uow, row, parent)
-    del values["operation_id_"]
-    return row._replace(state=target, **values)
+    return row._replace(**{**UNANSWERED, **values}, state=target.value, changed_at_ms=uow.now_ms)
 
 
 def _undo(uow: UnitOfWork, row: Row) -> None:
@@ -92,17 +92,30 @@ def _release(uow: UnitOfWork, row: Row, authorization: Row) -> None:
     allowances.give_back(uow, authorization.allowance_id, row.amount_minor, uses=1 if whole else 0)
 
 
-def _values(row: Row, answer: ProviderAnswer, now_ms: int) -> dict[str, Any]:
-    decline, action = answer.decline, answer.action
-    return {
-        "operation_id_": row.operation_id,
-        "provider_reference": answer.reference,
-        "network_transaction_id": answer.network_transaction_id,
-        "capture_before_ms": answer.capture_before_ms,
-        "decline_code": None if decline is None else decline.code,
-        "decline_class": None if decline is None else decline.decline_class.value,
-        "action_id": None if action is None else action.action_id,
-        "action_path": None if action is None else action.path,
-        "refusal": answer.failure,
-        "changed_at_ms": now_ms,
-    }
+def _values(target: OperationState, answer: ProviderAnswer) -> dict[str, Any]:
+    """Return the columns that an answer leading to this state brings with it."""
+    match target:
+        case OperationState.REQUIRES_ACTION:
+            assert answer.action is not None, "an adapter names the action it requires"
+            return {
+                "provider_reference": answer.reference,
+                "network_transaction_id": answer.network_transaction_id,
+                "capture_before_ms": answer.capture_before_ms,
+                "action_id": answer.action.action_id,
+                "action_path": answer.action.path,
+            }
+        case OperationState.SUCCEEDED:
+            return {
+                "provider_reference": answer.reference,
+                "network_transaction_id": answer.network_transaction_id,
+                "capture_before_ms": answer.capture_before_ms,
+            }
+        case OperationState.DECLINED:
+            assert answer.decline is not None, "an adapter names the decline"
+            return {
+                "provider_reference": answer.reference,
+                "decline_code": answer.decline.code,
+                "decline_class": answer.decline.decline_class.value,
+            }
+        case _:
+            return {"provider_reference": answer.reference, "refusal": answer.failure}

@@ -540,6 +540,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("quote_id", name=op.f("pk_quote")),
     )
     op.create_table(
+        "reconciliation",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("cursor", sa.Text(), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_reconciliation")),
+    )
+    op.create_table(
         "stock_seed",
         sa.Column("merchant_id", sa.Text(), nullable=False),
         sa.Column("sku", sa.Text(), nullable=False),
@@ -650,7 +657,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_mint_order_id"), ["order_id"], unique=False)
         batch_op.create_index(
             "ix_mint_queue",
-            ["receiver", "leg_id"],
+            ["receiver", "queued_at_ms"],
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, MetaData, Table, Text
 
+from gateway.kernel.migrate import upgrade_sqlite
 from gateway.kernel.store.schema import NAMING
-from gateway.kernel.store.sqlite import connect
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -44,10 +44,5 @@ Index(
 
 
 def create_schema(path: Path) -> None:
-    """Make the tables in a SQLite file where they do not exist."""
-    raw, core = connect(path)
-    try:
-        metadata.create_all(core)
-    finally:
-        core.close()
-        raw.close()
+    """Bring a SQLite file up to this version's tables, making it if it does not exist."""
+    upgrade_sqlite(path, Path(__file__).parent / "simulated_migrations")

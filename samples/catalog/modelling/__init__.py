@@ -1,0 +1,1 @@
+"""Small 3D models written as code: shapes, materials and a GLB writer."""
