@@ -35,6 +35,7 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m wallets.minting.contract.build --check
+	@$(BIN)/python -m gateway.protocol.generate --check
 
 bench: $(READY)
 	@$(BIN)/python -m bench

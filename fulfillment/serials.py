@@ -76,8 +76,11 @@ def take_serials(uow: UnitOfWork, *, hold_id: HoldId) -> list[int]:
     hold = uow.row(_HOLD, {"hold": hold_id})
     if hold is None or not hold.numbered or hold.state not in {HoldState.RESERVED, HoldState.CONSUMED}:
         raise ConflictError("stock.not_reserved", "No copies of a numbered edition are reserved here.")
-    numbers = [row.serial for row in uow.rows(_OF_HOLD, {"hold": hold_id})]
-    missing = hold.quantity - hold.released - len(numbers)
+    known = uow.rows(_OF_HOLD, {"hold": hold_id})
+    numbers = [row.serial for row in known]
+    # Only copies still to be made need numbers: one that came back must not get its hold another.
+    still_reserved = hold.quantity - hold.consumed - hold.released
+    missing = still_reserved - sum(row.state == SerialState.TAKEN for row in known)
     if missing <= 0:
         return numbers
     for row in uow.rows(_LOWEST_FREE, {"pool": hold.pool_id, "most": missing}):

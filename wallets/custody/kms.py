@@ -29,9 +29,7 @@ class KeyEncryptionKey(Protocol):
         ...
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """Return the secret. Raises UnavailableError ``custody.seed_unreadable`` if a bit or the context
-        differs.
-        """
+        """Return the secret. Raises UnavailableError ``custody.seed_unreadable`` if a bit differs."""
         ...
 
 

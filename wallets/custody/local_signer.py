@@ -13,8 +13,7 @@ from typing import Any
 
 import rlp
 from coincurve import PrivateKey
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
+from eth_hash.auto import keccak
 
 from wallets.custody.derivation import branches, parse_key_ref
 from wallets.custody.sealed_seed import SealedSeed
@@ -43,7 +42,7 @@ class LocalSigner:
         """See Signer."""
         public = self._key(key_ref).public_key.format(compressed=False)
         # The last 20 bytes of the hash of the public key without its prefix: yellow paper, appendix F.
-        return to_checksum_address(keccak(public[1:])[-20:])
+        return _checksummed(keccak(public[1:])[-20:])
 
     async def sign_transaction(self, key_ref: str, fields: Mapping[str, Any]) -> SignedTransaction:
         """See Signer."""
@@ -80,3 +79,12 @@ class LocalSigner:
 
     def __repr__(self) -> str:
         return "LocalSigner(...)"
+
+
+def _checksummed(address: bytes) -> str:
+    """Write an address with the checksum in the case of its letters (EIP-55)."""
+    digits = address.hex()
+    checks = keccak(digits.encode()).hex()
+    return "0x" + "".join(
+        digit.upper() if check >= "8" else digit for digit, check in zip(digits, checks, strict=False)
+    )

@@ -170,9 +170,7 @@ def insert_tx(
 
 
 def take_nonce(uow: UnitOfWork, lane: LaneKey) -> int:
-    """Return the lane's next nonce and use it up. Whoever takes one must write its transaction in the same
-    unit.
-    """
+    """Use up the lane's next nonce and return it. Its transaction must be written in the same unit."""
     taken = uow.row(_TAKE_NONCE, {"lane_": lane.name})
     assert taken is not None, f"lane {lane.name} has no row"
     return int(taken.next_nonce) - 1

@@ -12,8 +12,7 @@ from typing import Any
 BASE = 100_000
 MINT = 36_000
 EDITION = 32_000
-"""The first item of an edition in a batch: its supply word and, for numbered copies, a new word of serials.
-"""
+"""The first item of an edition in a batch: its supply word and, for numbered copies, a word of serials."""
 SINGLE_WITH_CODE = 400_000
 """One recipient with code: what the contract lets it burn, the reserve it insists on, and our own writes."""
 RETURN = 60_000

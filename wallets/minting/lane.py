@@ -71,8 +71,7 @@ class MintLane:
         self._recipients = Recipients(client, store)
         self._bounds = BatchBounds(settings.batch_items, settings.batch_gas)
         self._sent_at: dict[str, float] = {}
-        """When this process last sent a transaction; empty after a start, so everything open is sent again.
-        """
+        """When this process last sent a transaction. Empty at first, so a start sends what is open."""
         self._collecting_since: float | None = None
         self._claims_not_before = 0.0
         self._returns_not_before = 0.0
@@ -120,9 +119,7 @@ class MintLane:
             await self._pause(wait_s, wakeable)
 
     async def step(self) -> tuple[float, bool]:
-        """Do what can be done now. Returns how long to wait at most, in seconds, and whether a wake-up ends
-        it.
-        """
+        """Do what can be done now. Returns the longest wait in seconds and whether a wake-up ends it."""
         view = await self._look()
         if view.txs and await self._carry_out(view):
             view = await self._look()

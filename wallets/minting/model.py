@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from gateway.kernel.ids import Id
 from gateway.kernel.store.unit import UnitOfWork
-
-StateT = TypeVar("StateT", bound=StrEnum)
 
 
 class TxId(Id):

@@ -91,9 +91,7 @@ class Settler:
         return None
 
     async def _judge(self, tx: TxView, receipt: Receipt, deep_block: int | None) -> bool:
-        """Record an included transaction. ``deep_block`` is the newest block that is final, None for the
-        newest.
-        """
+        """Record an included transaction. ``deep_block`` is the newest final block, None for the head."""
         deep = deep_block is None or (
             receipt.block_number <= deep_block
             and await self._client.nonce(self._lane.address, deep_block) > tx.nonce
@@ -126,9 +124,7 @@ class Settler:
         )
 
     async def _perhaps_lost(self, tx: TxView, now_ms: int, deep_block: int | None) -> bool:
-        """The nonce is used but none of our hashes has a receipt. A node may lag; after long enough it was
-        not us.
-        """
+        """The nonce is used, but no hash of ours has a receipt. After long enough it was not us."""
         if now_ms - (tx.signed_at_ms or now_ms) < self._settings.lost_after_ms:
             return False
         if await self._client.nonce(self._lane.address, deep_block) <= tx.nonce:

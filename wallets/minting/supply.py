@@ -18,9 +18,7 @@ async def max_supply(client: ChainClient, contract: str, token_id: int) -> int:
 async def has_room(
     client: ChainClient, contract: str, *, item_number: int, token_id: int, amount: int
 ) -> bool:
-    """Say whether ``amount`` of the token could be minted now: within its edition's cap, its serial not
-    taken.
-    """
+    """Say whether ``amount`` of a token could be minted now: within the cap, its serial not taken."""
     for number in {item_number, token_id}:
         most = await max_supply(client, contract, number)
         if await _ask(client, contract, _MINTED, number) + amount > most:

@@ -60,9 +60,7 @@ _NEW_ITEMS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class LaneDuties:
-    """What a lane takes. One lane of an installation is ``first``: it also defines, returns and sorts
-    wallets.
-    """
+    """What a lane takes. The ``first`` of an installation also defines, returns and sorts wallets."""
 
     plain: bool = True
     code: bool = True

@@ -1,0 +1,184 @@
+"""Promises about orders: amounts, states, events, keys and whose they are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from gateway.orders.model import LegState, needs_money
+from tests.support.evidence import Evidence
+from tests.support.promises import Violation, by, total
+
+_ENDS = {"completed": "order.completed", "canceled": "order.canceled", "refunded": "order.refunded"}
+_ENDED_LEGS = {"captured", "capture_failed", "returned", "canceled", "failed"}
+
+
+def amounts(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """Legs sum to the order, lines and shipping sum to the order, tax sums to the order's tax."""
+    promise = "parts sum to the order"
+    legs = by(evidence.rows("SELECT * FROM leg"), "order_id")
+    lines = by(evidence.rows("SELECT * FROM order_line"), "order_id")
+    for order in evidence.rows("SELECT * FROM customer_order"):
+        order_id = order["order_id"]
+        mine = legs.get(order_id, [])
+        if total(mine) != order["total_minor"]:
+            yield Violation(promise, order_id, f"legs sum to {total(mine)}, not {order['total_minor']}")
+        if total(mine, "tax_minor") != order["tax_minor"]:
+            yield Violation(promise, order_id, "the legs' tax is not the order's")
+        if total(lines.get(order_id, []), "total_minor") + order["shipping_minor"] != order["total_minor"]:
+            yield Violation(promise, order_id, "lines and shipping do not sum to the total")
+        for line in lines.get(order_id, []):
+            if line["unit_price_minor"] * line["quantity_original"] != line["total_minor"]:
+                yield Violation(promise, order_id, f"line {line['position']} is not price times quantity")
+
+
+def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """An order that has ended has ended in all its parts; at rest, one that has not waits for somebody."""
+    promise = "ends"
+    legs = by(evidence.rows("SELECT * FROM leg"), "order_id")
+    intents = {row["order_id"]: row for row in evidence.rows("SELECT * FROM payment_intent")}
+    for order in evidence.rows("SELECT * FROM customer_order"):
+        order_id, state = order["order_id"], order["state"]
+        mine = legs.get(order_id, [])
+        states = Counter(leg["state"] for leg in mine)
+        if state == "completed" and not states["captured"] and not states["returning"]:
+            yield Violation(promise, order_id, f"completed with legs {dict(states)}")
+        if state == "canceled" and states.keys() - _ENDED_LEGS:
+            yield Violation(promise, order_id, f"canceled with legs {dict(states)}")
+        if state in _ENDS and any(needs_money(LegState(leg["state"])) for leg in mine):
+            yield Violation(promise, order_id, f"{state} with legs {dict(states)}")
+        if not at_rest:
+            continue
+        if state == "placed" and intents[order_id]["state"] not in (
+            "requires_payment_method",
+            "requires_action",
+        ):
+            yield Violation(promise, order_id, f"placed at rest, payment {intents[order_id]['state']}")
+        if state == "confirmed":
+            yield Violation(promise, order_id, f"confirmed at rest with legs {dict(states)}")
+        if state in _ENDS and states.keys() - _ENDED_LEGS:
+            yield Violation(promise, order_id, f"{state} at rest with legs {dict(states)}")
+    if at_rest:
+        for task in evidence.rows("SELECT * FROM task"):
+            yield Violation(promise, task["subject"], f"task {task['kind']} {task['state']}: {task['last_error']}")
+
+
+def streams(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """The events of a stream are numbered 1 to its position, in one epoch."""
+    promise = "gapless streams"
+    events = by(evidence.rows("SELECT stream, seq, epoch FROM event ORDER BY stream, seq"), "stream")
+    for stream in evidence.rows("SELECT * FROM stream"):
+        found = events.pop(stream["stream"], [])
+        if [row["seq"] for row in found] != list(range(1, stream["seq"] + 1)):
+            yield Violation(promise, stream["stream"], f"{[row['seq'] for row in found]} of {stream['seq']}")
+        if any(row["epoch"] != stream["epoch"] for row in found):
+            yield Violation(promise, stream["stream"], "more than one epoch")
+    for name in events:
+        yield Violation(promise, name, "events without a stream")
+
+
+def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """Every fact is told once and nothing else is told: counted from the facts' own tables."""
+    promise = "facts and events"
+    told: Counter[tuple[str, str]] = Counter()
+    for event in evidence.rows("SELECT type, body FROM event"):
+        body = json.loads(event["body"])
+        told[event["type"], body["order_id"]] += 1
+        if "leg_id" in body:
+            told[event["type"], body["leg_id"]] += 1
+    for kind, subject in _once(evidence):
+        if told[kind, subject] != 1:
+            yield Violation(promise, subject, f"{kind} was told {told[kind, subject]} times")
+        told[kind, subject] = 0
+    counted = {"order.placed", "order.confirmed", "payment.authorized", *_ENDS.values()}
+    per_leg = {"token.minted", "entitlement.granted", "payment.captured", "payment.refunded"}
+    for (kind, subject), times in told.items():
+        is_leg = subject.startswith("leg_")
+        if times and (kind in counted or (kind in per_leg and is_leg)):
+            yield Violation(promise, subject, f"{kind} was told {times} times without its fact")
+
+
+def _once(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Yield what must have been told exactly once: (event type, order or leg)."""
+    completed = Counter(
+        json.loads(row["body"])["order_id"]
+        for row in evidence.rows("SELECT body FROM event WHERE type = 'order.completed'")
+    )
+    for order in evidence.rows(
+        "SELECT o.order_id, o.state, i.authorized_minor, o.total_minor "
+        "FROM customer_order o JOIN payment_intent i USING (order_id)"
+    ):
+        order_id, state = order["order_id"], order["state"]
+        yield "order.placed", order_id
+        if order["authorized_minor"]:
+            yield "payment.authorized", order_id
+        if order["authorized_minor"] or (state in ("confirmed", "completed") and not order["total_minor"]):
+            yield "order.confirmed", order_id
+        if state in _ENDS:
+            yield _ENDS[state], order_id
+        # An order may have been completed before it was given back.
+        if state == "refunded" and completed[order_id]:
+            yield "order.completed", order_id
+    for leg in evidence.rows("SELECT * FROM leg"):
+        if leg["token"] is not None:
+            yield "token.minted", leg["leg_id"]
+        if leg["state"] in ("captured", "returning", "returned") and not leg["amount_minor"]:
+            yield "payment.captured", leg["leg_id"]
+    for row in evidence.rows("SELECT leg_id FROM entitlement"):
+        yield "entitlement.granted", row["leg_id"]
+    for row in evidence.rows(
+        "SELECT leg_id, kind FROM payment_operation WHERE state = 'succeeded' AND kind IN ('capture', 'refund')"
+    ):
+        yield ("payment.captured" if row["kind"] == "capture" else "payment.refunded"), row["leg_id"]
+
+
+def keys(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """Each key has one outcome, each order and quote one key, each ordered quote one order."""
+    promise = "idempotency"
+    made: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in evidence.rows("SELECT * FROM idempotency"):
+        result = json.loads(row["result"])
+        if row["operation"] == "order.place":
+            made["order"][result["order_id"]].append(row["key"])
+        elif row["operation"] == "quote.create":
+            made["quote"][result["quote_id"]].append(row["key"])
+    for table, column, what in (("customer_order", "order_id", "order"), ("quote", "quote_id", "quote")):
+        there = {row[column] for row in evidence.rows(f"SELECT {column} FROM {table}")}
+        for subject in there ^ made[what].keys():
+            yield Violation(promise, subject, f"{what} and its key do not go together")
+        for subject, found in made[what].items():
+            if len(found) != 1:
+                yield Violation(promise, subject, f"made under {len(found)} keys")
+    ordered = {row["quote_id"] for row in evidence.rows("SELECT quote_id FROM quote WHERE state = 'ordered'")}
+    taken = Counter(row["quote_id"] for row in evidence.rows("SELECT quote_id FROM customer_order"))
+    for quote_id in ordered ^ taken.keys():
+        yield Violation(promise, quote_id, "a quote is ordered exactly when it has an order")
+    for quote_id, times in taken.items():
+        if times != 1:
+            yield Violation(promise, quote_id, f"ordered {times} times")
+
+
+def owners(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """Money comes from the customer's own methods; tokens and entitlements go to the customer."""
+    promise = "whose it is"
+    for row in evidence.rows(
+        "SELECT a.order_id FROM payment_attempt a JOIN customer_order o USING (order_id) "
+        "JOIN payment_method m USING (payment_method_id) WHERE m.customer_id <> o.customer_id"
+    ):
+        yield Violation(promise, row["order_id"], "paid with another customer's method")
+    for row in evidence.rows(
+        "SELECT m.leg_id FROM mint m JOIN customer_order o USING (order_id) "
+        "LEFT JOIN custody_account c USING (customer_id) WHERE c.address IS NOT m.recipient"
+    ):
+        yield Violation(promise, row["leg_id"], "minted to somebody else")
+    for row in evidence.rows(
+        "SELECT e.leg_id FROM entitlement e JOIN customer_order o USING (order_id) "
+        "WHERE e.customer_id <> o.customer_id"
+    ):
+        yield Violation(promise, row["leg_id"], "granted to somebody else")
+    for row in evidence.rows(
+        "SELECT DISTINCT l.order_id FROM leg l WHERE l.kind IN ('mint', 'entitle') "
+        "AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.order_id = l.order_id)"
+    ):
+        yield Violation(promise, row["order_id"], "a digital item without a consent")
