@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo serve test check bench format clean
+.PHONY: help demo serve test check bench format lock clean
 
 help:
 	@echo "make demo    buy a digital, a physical and a bundled product, and watch"
@@ -46,3 +46,9 @@ format: $(READY)
 
 clean:
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache
+
+lock:
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --prerelease=if-necessary-or-explicit --quiet --output-file requirements.lock
+	@sed -i "1i # Pinned versions of everything, with hashes. Made by 'make lock'; installed by every make target." requirements.lock

@@ -16,11 +16,13 @@ from gateway.orders.purchase import Purchase, known_purchase, wire_money
 from gateway.payments import calls, intents
 from gateway.payments.methods import methods_of
 from gateway.payments.model import AttemptState, IntentState, OperationState
-from gateway.payments.operations import Recorded, operation_row, record_result
+from gateway.payments.operations import Recorded, operation_row, operations_of, record_result
 from wallets.vault.port import OperationKind, OperationResult, OperationStatus
 
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
+_MOST_TRIES = 3
+"""Operations that are begun for one capture, void or refund before it counts as failed."""
 
 
 class PaymentFacts:
@@ -135,11 +137,17 @@ class PaymentFacts:
         if recorded.state is OperationState.SUCCEEDED:
             intents.add_captured(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
             process.captured(purchase, leg, self._rules)
+        elif _may_ask_anew(purchase, recorded):
+            process.capture_leg(purchase, leg, self._rules)
         else:
             process.capture_failed(purchase, leg, _reason(recorded.result)["code"], self._rules)
 
     def _void(self, purchase: Purchase, recorded: Recorded) -> None:
         if recorded.state is not OperationState.SUCCEEDED:
+            if _may_ask_anew(purchase, recorded):
+                assert recorded.target_operation_id is not None
+                process.void(purchase, recorded.target_operation_id, recorded.amount)
+                return
             # Nothing was open any more (the authorization ended by itself), or an operator has to look.
             purchase.tell("payment.stuck", task=calls.VOID)
             return
@@ -159,6 +167,9 @@ class PaymentFacts:
         assert recorded.leg_id is not None
         leg = purchase.leg(recorded.leg_id)
         if recorded.state is not OperationState.SUCCEEDED:
+            if _may_ask_anew(purchase, recorded):
+                process.refund_leg(purchase, leg, self._rules)
+                return
             purchase.tell("payment.stuck", task=calls.REFUND)
             return
         intents.add_refunded(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
@@ -178,6 +189,23 @@ def ask_again(
         {"operation_id": operation_id, "abandon": abandon},
         due_at_ms=uow.now_ms + after_ms,
     )
+
+
+def _may_ask_anew(purchase: Purchase, recorded: Recorded) -> bool:
+    """Whether a capture, void or refund that failed is asked for once more, under a new operation id.
+
+    Failed is definite: nothing happened and nothing will under this id, mostly because the request was lost
+    on its way and a look-up has fenced it. What was declined or refused by a rule is not asked again.
+    """
+    if recorded.result.status is not OperationStatus.FAILED:
+        return False
+    tried = [
+        row
+        for row in operations_of(purchase.uow, purchase.order_id)
+        if (row.kind, row.leg_id, row.target_operation_id)
+        == (recorded.kind, recorded.leg_id, recorded.target_operation_id)
+    ]
+    return len(tried) < _MOST_TRIES
 
 
 def _reason(result: OperationResult) -> dict[str, Any]:

@@ -41,6 +41,9 @@ def decode(raw: bytes | str) -> ClientMessage:
     if size > MESSAGE_BYTES:
         raise UnreadableError("message.too_large", f"A message may have {MESSAGE_BYTES} bytes.")
     _check_depth(raw)
+    if (b"\\u0000" in raw) if isinstance(raw, bytes) else ("\\u0000" in raw):
+        # Databases hold text without NUL; nobody types one.
+        raise UnreadableError("message.invalid", "NUL characters are not text.")
     try:
         message = _CLIENT.validate_json(raw)
     except ValidationError as error:
