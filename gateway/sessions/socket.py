@@ -20,9 +20,8 @@ from gateway.commands.context import Context
 from gateway.commands.customer import perform
 from gateway.identity.tokens import authenticate_device
 from gateway.kernel.errors import UnavailableError, VitrineError
-from gateway.kernel.events.log import PAGE, Position, events_after, open_stream, position
+from gateway.kernel.events.log import Position, events_after, open_stream, position
 from gateway.kernel.events.model import RecordedEvent
-from gateway.kernel.ids import Id
 from gateway.kernel.store.unit import Reader
 from gateway.orders.views import open_orders
 from gateway.protocol.close_codes import CloseCode
@@ -46,8 +45,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendAsgi = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class SessionId(Id):
-    prefix = "ses"
+_REPLAY = 64
+"""Events read at once when a client catches up: well below what may wait for it."""
 
 
 def steady_ms() -> int:
@@ -294,14 +293,14 @@ class _Connection:
                 message = session.event(happened)
                 assert message is not None, "the log has no gaps"
                 self._enqueue(message.data)
-            if len(missed) < PAGE and not self._announced:
+            if len(missed) < _REPLAY and not self._announced:
                 self._catching_up = False
                 return
             await self._room()
 
     async def _room(self) -> None:
         """Let a long replay go at the pace of the client."""
-        if self._sender is not None and self._outbox and len(self._outbox) > PAGE // 2:
+        if self._sender is not None and self._outbox and len(self._outbox) > _REPLAY // 2:
             await asyncio.wait([self._sender])
 
     # --- commands
@@ -334,7 +333,7 @@ class _Connection:
         self._outbox.append(data)
         self._outbox_bytes += len(data)
         limits = self._sockets._limits
-        if len(self._outbox) > 2 * limits.outbound_messages or self._outbox_bytes > limits.outbound_bytes:
+        if len(self._outbox) > limits.outbound_messages or self._outbox_bytes > limits.outbound_bytes:
             self._outbox.clear()
             self._outbox_bytes = 0
             self._close(self._session.close_slow())
@@ -373,7 +372,7 @@ class _Connection:
 
 
 def _page_after(stream: str, seq: int, reader: Reader) -> list[RecordedEvent]:
-    return events_after(reader, stream, seq)
+    return events_after(reader, stream, seq, _REPLAY)
 
 
 def _internal() -> VitrineError:
