@@ -59,7 +59,8 @@ def serve(
         if gateway.minting is not None:
             table.add_row("chain", str(gateway.minting.chain_id), f"contract {gateway.minting.contract}")
         table.add_row("data", str(gateway.settings.data_dir), "")
-        _out.print("[bold]Vitrine is open.[/]", table)
+        # Addresses are for copying: a narrow terminal may wrap them, but nothing is cut off.
+        Console(width=max(_out.width, 120)).print("[bold]Vitrine is open.[/]", table)
 
     run(settings, ready=ready)
 

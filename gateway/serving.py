@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from types import FrameType
 
 import uvicorn
 
@@ -44,6 +46,16 @@ class Server(uvicorn.Server):
 
     def stop(self) -> None:
         """Ask the server to end."""
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in order on SIGINT and SIGTERM; a second SIGINT does not wait for requests.
+
+        uvicorn would raise the signal again once it has served. That would end the process, or cancel the
+        task, in the middle of closing the databases.
+        """
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
         self.should_exit = True
 
 

@@ -106,7 +106,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
     _insert_order(uow, request, quote, plan, order_id, pay_until_ms)
     for position, planned in enumerate(plan.legs):
         hold = holds.get(position)
-        uow.run(
+        uow.append(
             _INSERT_LEG,
             {
                 "order_id": order_id,
@@ -188,7 +188,8 @@ def _ordered_already() -> ConflictError:
 def _insert_order(
     uow: UnitOfWork, request: PlaceRequest, quote: Any, plan: Plan, order_id: OrderId, pay_until_ms: int
 ) -> None:
-    uow.run(
+    # Appended, as its lines and legs: nobody can name this order before it is committed and answered.
+    uow.append(
         _INSERT_ORDER,
         {
             "order_id": order_id,

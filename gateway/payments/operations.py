@@ -117,25 +117,27 @@ def begin_operation(
     target_operation_id: str | None = None,
 ) -> None:
     """Write the intent to ask; the caller enqueues the task that asks in the same unit."""
-    # Not appended: the same unit may look at the order's operations to decide whether to begin another.
-    uow.run(
-        _INSERT,
-        {
-            "operation_id": operation_id,
-            "order_id": order_id,
-            "attempt_id": attempt_id,
-            "leg_id": leg_id,
-            "kind": kind.value,
-            "state": OperationState.CREATED.value,
-            "currency": amount.currency,
-            "amount_minor": amount.amount_minor,
-            "target_operation_id": target_operation_id,
-            "provider_reference": None,
-            "detail": None,
-            "created_at_ms": uow.now_ms,
-            "updated_at_ms": uow.now_ms,
-        },
-    )
+    row = {
+        "operation_id": operation_id,
+        "order_id": order_id,
+        "attempt_id": attempt_id,
+        "leg_id": leg_id,
+        "kind": kind.value,
+        "state": OperationState.CREATED.value,
+        "currency": amount.currency,
+        "amount_minor": amount.amount_minor,
+        "target_operation_id": target_operation_id,
+        "provider_reference": None,
+        "detail": None,
+        "created_at_ms": uow.now_ms,
+        "updated_at_ms": uow.now_ms,
+    }
+    if kind is OperationKind.AUTHORIZE:
+        # The first row of an attempt; nothing in its unit looks for it.
+        uow.append(_INSERT, row)
+    else:
+        # The same unit may look at the order's operations to decide whether to begin another.
+        uow.run(_INSERT, row)
 
 
 def record_result(uow: UnitOfWork, result: OperationResult) -> Recorded | None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 import structlog
 
@@ -93,7 +94,11 @@ class Sockets:
     async def __call__(self, scope: Scope, receive: Receive, send: SendAsgi) -> None:
         """Serve one connection (ASGI)."""
         await receive()  # websocket.connect
-        if SUBPROTOCOL not in scope.get("subprotocols", []):
+        offered = scope.get("subprotocols", [])
+        # Tools that cannot send the header name the version in the address instead; then none is answered
+        # in the header either (RFC 6455 section 4.2.2).
+        named = not offered and parse_qs(scope.get("query_string", b"")).get(b"subprotocol")
+        if SUBPROTOCOL not in offered and named != [SUBPROTOCOL.encode()]:
             # No common version: the handshake is refused rather than guessed at (W1).
             await send(
                 {
@@ -109,7 +114,7 @@ class Sockets:
                 }
             )
             return
-        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+        await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         self._made += 1
         connection = _Connection(self, send, f"ses_{self._made:x}_{secrets.token_hex(6)}")
         self._open.add(connection)

@@ -15,6 +15,7 @@ import json
 import random
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,7 +91,12 @@ class Headset:
 
     async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(self._keep_connected())
-        await self._until_ready()
+        try:
+            await self._until_ready()
+        except BaseException:
+            # Nobody would end the reader otherwise: ``__aexit__`` follows only a successful entry.
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -242,12 +248,15 @@ class Headset:
             beating.cancel()
 
     async def _beat(self, socket: ClientConnection) -> None:
+        # Before the gateway has said ``ready`` it takes nothing but the sign-in.
+        await self._ready.wait()
         await asyncio.sleep(random.uniform(0, self._beat_s))
-        while True:
-            await socket.send(
-                json.dumps({"v": 1, "id": "beat", "type": "heartbeat", "body": {"seq": self.memory.seq}})
-            )
-            await asyncio.sleep(self._beat_s)
+        with suppress(ConnectionClosed):  # the reader notices it too and connects again
+            while True:
+                await socket.send(
+                    json.dumps({"v": 1, "id": "beat", "type": "heartbeat", "body": {"seq": self.memory.seq}})
+                )
+                await asyncio.sleep(self._beat_s)
 
     def _take(self, message: Document) -> None:
         kind, memory = message["type"], self.memory

@@ -1,0 +1,184 @@
+"""The tables of the documents that follow from the code.
+
+Each stands between two comments in a document. The tests compare; ``python -m tests.documents.tables``
+writes them anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.protocol.close_codes import CloseCode
+from gateway.protocol.codec import JSON_DEPTH
+from gateway.protocol.documents import REPLIES
+from gateway.protocol.errors import ERROR_CODES
+from gateway.protocol.events import EVENTS
+from gateway.protocol.messages import COMMANDS, MESSAGE_BYTES
+from gateway.protocol.schema import type_of
+from gateway.sessions.core import SessionLimits
+from wallets.vault.port import OperationKind
+from wallets.vault.providers.test_cards import TEST_CARDS, TEST_CARDS_BY_NAME, SimulatedCard
+
+ROOT = Path(__file__).parent.parent.parent
+_FIRST_CARDS = (
+    "visa",
+    "insufficient_funds",
+    "lost_card",
+    "challenge",
+    "answer_lost",
+    "capture_declined",
+)
+
+
+def error_codes() -> str:
+    """Every code of the closed list."""
+    return table(
+        ("code", "class", "HTTP", "meaning"),
+        [
+            (f"`{code}`", entry.error_class.value, str(entry.http_status), entry.meaning)
+            for code, entry in ERROR_CODES.items()
+        ],
+    )
+
+
+def close_codes() -> str:
+    """Every close code and what a client does."""
+    return table(
+        ("code", "name", "what the client does"),
+        [(str(code.value), code.name.lower().replace("_", " "), code.client_action) for code in CloseCode],
+    )
+
+
+def commands() -> str:
+    """Every command, whether it needs a key, and the fields of its body and of its answer."""
+    rows = []
+    for command in COMMANDS:
+        name = type_of(command)
+        body = command.model_fields["body"].annotation
+        assert body is not None
+        rows.append(
+            (
+                f"`{name}`",
+                "yes" if command.changes else "",
+                ", ".join(
+                    f"`{field}`" + ("" if info.is_required() else "?")
+                    for field, info in body.model_fields.items()
+                ),
+                _fields(REPLIES[name].model_fields),
+            )
+        )
+    return table(("command", "key", "body", "`ok` holds"), rows)
+
+
+def events() -> str:
+    """Every event with the fields of its body."""
+    return table(
+        ("event", "body beside `order_id`", "note"),
+        [
+            (
+                f"`{name}`",
+                _fields([field for field in model.model_fields if field != "order_id"]),
+                " ".join((model.__dict__.get("__doc__") or "").split()).replace("``", "`"),
+            )
+            for name, model in EVENTS.items()
+        ],
+    )
+
+
+def limits() -> str:
+    """The limits of a connection as they are without settings."""
+    found = SessionLimits()
+    return table(
+        ("limit", "value"),
+        [
+            ("bytes of a message, both ways", f"{MESSAGE_BYTES}"),
+            ("bytes of a message before sign-in", f"{found.before_auth_bytes}"),
+            ("nesting of JSON", f"{JSON_DEPTH}"),
+            ("time to sign in", f"{found.auth_timeout_ms} ms"),
+            ("heartbeat interval; closed after two and a half", f"{found.heartbeat_ms} ms"),
+            ("commands without an answer yet", f"{found.in_flight}"),
+            ("commands per second", f"{found.commands_per_second}, {found.burst} in a burst"),
+            ("connections of one account", f"{found.connections_per_account}"),
+            (
+                "waiting to be sent to a slow client",
+                f"{found.outbound_messages} messages or {found.outbound_bytes} bytes",
+            ),
+        ],
+    )
+
+
+def test_cards() -> str:
+    """Every card the simulated acquirer knows."""
+    return _cards(list(TEST_CARDS.values()))
+
+
+def first_cards() -> str:
+    """The cards to begin with."""
+    return _cards([TEST_CARDS_BY_NAME[name] for name in _FIRST_CARDS])
+
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "first-cards": ("README.md", first_cards),
+    "test-cards": ("docs/test-cards.md", test_cards),
+    "commands": ("docs/protocol.md", commands),
+    "events": ("docs/protocol.md", events),
+    "limits": ("docs/protocol.md", limits),
+    "close-codes": ("docs/protocol.md", close_codes),
+    "error-codes": ("docs/protocol.md", error_codes),
+}
+"""Document and maker by the name in the comments."""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def between(name: str) -> re.Pattern[str]:
+    """Return the pattern of what stands between the comments of this name."""
+    return re.compile(rf"(<!-- {name}: from the code -->\n)(.*?)(\n<!-- {name}: end -->)", re.DOTALL)
+
+
+def _cards(cards: list[SimulatedCard]) -> str:
+    return table(
+        ("number", "brand", "what happens", "in"),
+        [
+            (
+                f"`{_spaced(card.number)}`",
+                card.brand,
+                card.description,
+                "storing" if not card.verifies else _OPERATIONS[card.affects],
+            )
+            for card in cards
+        ],
+    )
+
+
+_OPERATIONS = {kind: kind.value for kind in OperationKind}
+
+
+def _spaced(number: str) -> str:
+    if len(number) == 15:
+        return f"{number[:4]} {number[4:10]} {number[10:]}"
+    return " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+
+
+def _fields(names: Sequence[str] | dict[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or ""
+
+
+def write() -> None:
+    """Bring every document up to date."""
+    for name, (document, make) in TABLES.items():
+        path = ROOT / document
+        before = path.read_text()
+        place = between(name).search(before)
+        assert place is not None, f"{document} has no place for {name}"
+        path.write_text(before[: place.start(2)] + make() + before[place.end(2) :])
+
+
+if __name__ == "__main__":
+    write()
