@@ -127,11 +127,11 @@ async def quote(context: Context, who: DevicePrincipal, command: QuoteCreate) ->
         channel=body.channel,
         place=body.place,
     )
-    row = await context.store.write(
+    made = await context.store.write(
         lambda uow: create_quote(uow, request, context.taxes, context.quotes),
         locks=(f"account:{who.customer_id}",),
     )
-    return quote_document(row)
+    return quote_document(made)
 
 
 async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> Any:

@@ -11,6 +11,8 @@ import itertools
 import re
 import secrets
 import threading
+from collections.abc import Iterator
+from itertools import count
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from gateway.kernel.clock import Clock
@@ -50,24 +52,31 @@ class IdSource(Protocol):
 
 
 class TimeSortedIds:
-    """Ids from the clock and the system's random source, strictly increasing within one source."""
+    """Ids from the clock and the system's random source.
+
+    They are unique over all threads, and strictly increasing within each thread.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._at_ms = 0
-        self._tail = 0
+        self._stamp: tuple[int, str, Iterator[int]] = (0, f"{0:012x}", count())
 
     def new(self, kind: type[IdT]) -> IdT:
+        at_ms, head, tail = self._stamp
+        now = self._clock.now_ms()
+        if now > at_ms:
+            _, head, tail = self._turn(now)
+        # Counting up is one step of the interpreter, so it needs no lock.
+        return kind(f"{kind.prefix}_{head}{next(tail):016x}")
+
+    def _turn(self, now: int) -> tuple[int, str, Iterator[int]]:
+        """Begin a new millisecond, unless another thread has begun it meanwhile."""
         with self._lock:
-            now = self._clock.now_ms()
-            if now > self._at_ms:
-                self._at_ms = now
+            if now > self._stamp[0]:
                 # The top bit stays free so that counting up cannot overflow 64 bits.
-                self._tail = secrets.randbits(63)
-            else:
-                self._tail += 1
-            return kind(f"{kind.prefix}_{self._at_ms:012x}{self._tail:016x}")
+                self._stamp = (now, f"{now:012x}", count(secrets.randbits(63)))
+            return self._stamp
 
 
 class CountingIds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.catalog.model import FailurePolicy
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
@@ -63,7 +64,8 @@ def cancel_order(uow: UnitOfWork, request: Request, rules: ProcessRules, *, reas
     else:
         before = [leg.state for leg in stoppable]
         for leg in stoppable:
-            process.undo_leg(purchase, leg, rules, reason=reason)
+            if not _follows_its_parcel(purchase, leg):
+                process.undo_leg(purchase, leg, rules, reason=reason)
         if [leg.state for leg in stoppable] == before:
             # A mint was claimed between the look and the compare-and-set; nothing was written.
             raise _too_late(purchase)
@@ -221,6 +223,22 @@ def _can_stop(purchase: Purchase, leg: Leg) -> bool:
             return bool(found) and found[0].state is MintState.QUEUED
         case _:
             return False
+
+
+def _follows_its_parcel(purchase: Purchase, leg: Leg) -> bool:
+    """Whether the order backend's answer about the parcel decides about this digital leg too.
+
+    Taking the token first would leave a line that is all or nothing half delivered if the parcel has gone.
+    """
+    return (
+        leg.digital
+        and leg.policy is FailurePolicy.ALL_OR_NOTHING
+        and any(
+            other.kind is LegKind.SHIP
+            and other.state in (LegState.STARTED, LegState.ACCEPTED, LegState.CANCELING)
+            for other in purchase.line_of(leg)
+        )
+    )
 
 
 def _keep(uow: UnitOfWork, operation: str, request: Request) -> None:

@@ -17,7 +17,7 @@ from gateway.payments import calls, intents
 from gateway.payments.methods import methods_of
 from gateway.payments.model import AttemptState, IntentState, OperationState
 from gateway.payments.operations import Recorded, operation_row, operations_of, record_result
-from wallets.vault.port import OperationKind, OperationResult, OperationStatus
+from wallets.vault.port import DeclineClass, OperationKind, OperationResult, OperationStatus
 
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
@@ -212,8 +212,10 @@ def _reason(result: OperationResult) -> dict[str, Any]:
     if result.decline is not None:
         decline = result.decline
         return {"class": decline.decline_class.value, "code": decline.code, "message": decline.message}
+    # Failed: the request was lost, and the same method may work. Refused: a rule of the vault.
+    failed = result.status is OperationStatus.FAILED
     return {
-        "class": "fix_data",
+        "class": (DeclineClass.SOFT_RETRY_LATER if failed else DeclineClass.FIX_DATA).value,
         "code": result.refusal or "failed",
         "message": "The payment could not be made.",
     }

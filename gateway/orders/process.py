@@ -79,12 +79,17 @@ def settle(purchase: Purchase, rules: ProcessRules) -> None:
 
 
 def undo_spoiled(purchase: Purchase, rules: ProcessRules) -> None:
-    """``all_or_nothing``: when a leg of a line failed, the others are taken back as far as they can be."""
-    for failed in purchase.legs:
-        if failed.policy is not FailurePolicy.ALL_OR_NOTHING or failed.state is not LegState.FAILED:
+    """``all_or_nothing``: when a leg of a line is gone, the others are taken back as far as they can be.
+
+    Canceled counts like failed: nobody keeps the token of a bundle whose parcel they canceled.
+    """
+    for gone in purchase.legs:
+        if gone.policy is not FailurePolicy.ALL_OR_NOTHING:
             continue
-        for leg in purchase.line_of(failed):
-            undo_leg(purchase, leg, rules, reason="another part of the line failed")
+        if gone.state not in (LegState.FAILED, LegState.CANCELED):
+            continue
+        for leg in purchase.line_of(gone):
+            undo_leg(purchase, leg, rules, reason="another part of the line will not be delivered")
 
 
 def start_legs(purchase: Purchase, rules: ProcessRules) -> None:
@@ -114,7 +119,8 @@ def _may_start(leg: Leg, line: list[Leg]) -> bool:
             # Minting cannot be undone unseen: it waits until the backend has promised the parcel.
             waits_for = [other for other in line if other.kind is LegKind.SHIP] if leg.digital else []
             return not any(
-                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED) for other in waits_for
+                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED, LegState.CANCELING)
+                for other in waits_for
             )
         case FailurePolicy.DIGITAL_FIRST:
             waits_for = [] if leg.digital else [other for other in line if other.digital]

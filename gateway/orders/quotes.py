@@ -58,11 +58,21 @@ class QuoteRules:
     mint: bool = True
 
 
-def create_quote(uow: UnitOfWork, request: QuoteRequest, taxes: TaxTable, rules: QuoteRules) -> Any:
-    """Price, route and hold; returns the quote's row. One unit of work."""
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A quote as it was made: what is offered, and until when it is held."""
+
+    quote_id: str
+    plan: Plan
+    expires_at_ms: int
+
+
+def create_quote(uow: UnitOfWork, request: QuoteRequest, taxes: TaxTable, rules: QuoteRules) -> Quote:
+    """Price, route and hold; a repeat returns the quote of the first time. One unit of work."""
     earlier = earlier_result(uow, request.customer_id, OPERATION, request.key, request.request_hash)
     if earlier is not None:
-        return find_quote(uow, request.customer_id, earlier["quote_id"])
+        row = find_quote(uow, request.customer_id, earlier["quote_id"])
+        return Quote(row.quote_id, Plan.from_document(decode(row.plan)), row.expires_at_ms)
     merchant = request.merchant
     wanted = [
         Wanted(offer, quantity, _location(uow, merchant, offer, quantity, request.country))
@@ -116,7 +126,7 @@ def create_quote(uow: UnitOfWork, request: QuoteRequest, taxes: TaxTable, rules:
     keep_result(
         uow, request.customer_id, OPERATION, request.key, request.request_hash, {"quote_id": quote_id}
     )
-    return find_quote(uow, request.customer_id, quote_id)
+    return Quote(quote_id, plan, expires_at_ms)
 
 
 def find_quote(reader: Reader, customer_id: str, quote_id: str) -> Any:
@@ -132,15 +142,15 @@ def take_quote(uow: UnitOfWork, quote_id: str) -> bool:
     return uow.run(_TAKE, {"its_id": quote_id}) == 1
 
 
-def quote_document(row: Any) -> dict[str, Any]:
+def quote_document(quote: Quote) -> dict[str, Any]:
     """Return the quote as the wire shows it."""
-    plan = Plan.from_document(decode(row.plan))
+    plan = quote.plan
 
     def money(amount_minor: int) -> dict[str, Any]:
         return {"amount_minor": amount_minor, "currency": plan.currency}
 
     document: dict[str, Any] = {
-        "quote_id": row.quote_id,
+        "quote_id": quote.quote_id,
         "merchant": plan.merchant_slug,
         "lines": [
             {
@@ -159,7 +169,7 @@ def quote_document(row: Any) -> dict[str, Any]:
         "taxes": plan.taxes,
         "consents_required": plan.consents_required,
         "ship_to_required": plan.ships,
-        "expires_at": rfc3339(row.expires_at_ms),
+        "expires_at": rfc3339(quote.expires_at_ms),
     }
     if plan.delivery is not None:
         document["delivery"] = plan.delivery
