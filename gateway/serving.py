@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -59,6 +60,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def calm_garbage_collector() -> None:
+    """Keep what was built at the start out of collections, and collect less often.
+
+    A gateway makes many short-lived objects and few cycles: with the default thresholds an eighth of its
+    time goes into looking at the same long-lived objects again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes a free one."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -74,6 +86,7 @@ async def serve(settings: Settings, *, ready: Callable[[Gateway], None] | None =
     listening = listen(settings.host, settings.port)
     settings = replace(settings, port=listening.getsockname()[1])
     gateway = await Gateway.open(settings)
+    calm_garbage_collector()
     try:
         if ready is not None:
             ready(gateway)

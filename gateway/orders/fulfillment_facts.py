@@ -29,6 +29,9 @@ from gateway.orders.purchase import Leg, Purchase, known_purchase
 log = structlog.get_logger(__name__)
 
 
+_NOTHING_FOLLOWS = frozenset({FulfillmentState.CREATED, FulfillmentState.SENT})
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The backend has the fulfillment order, or refuses it for good."""
@@ -120,6 +123,8 @@ class FulfillmentFacts:
 
     def _apply(self, uow: UnitOfWork, facts: Recorded) -> None:
         for fact in facts:
+            if isinstance(fact, FulfillmentFact) and fact.state in _NOTHING_FOLLOWS:
+                continue
             purchase = known_purchase(uow, fact.order_id)
             if isinstance(fact, Contradiction):
                 log.error(
@@ -142,7 +147,7 @@ class FulfillmentFacts:
         legs = [purchase.leg(line.leg_id) for line in fact.lines]
         match fact.state:
             case FulfillmentState.SENT | FulfillmentState.CREATED:
-                return
+                raise AssertionError("nothing follows from these")
             case FulfillmentState.ACCEPTED:
                 self._accepted(purchase, fact, legs)
             case FulfillmentState.DISPATCHED:

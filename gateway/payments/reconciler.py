@@ -62,9 +62,9 @@ async def reconcile(store: Store, vault: Vault) -> list[Difference]:
         page = await vault.operations_since(cursor, _PAGE)
         if not page.operations:
             break
-        differences += await store.write(partial(_compare, page.operations), lane=Lane.BACKGROUND)
+        differing = await store.read(partial(_compare_page, page.operations))
         cursor = page.cursor
-        await store.write(partial(_keep_cursor, cursor), lane=Lane.BACKGROUND)
+        differences += await store.write(partial(_settle, differing, cursor), lane=Lane.BACKGROUND)
     for found in differences:
         log.error(
             "payments.difference",
@@ -111,19 +111,17 @@ def _cursor(reader: Reader) -> str:
     return "" if row is None else str(row.cursor)
 
 
-def _keep_cursor(cursor: str, uow: UnitOfWork) -> None:
-    uow.run(_SET, {"name": _NAME, "cursor": cursor, "at_ms": uow.now_ms})
-
-
-def _compare(results: tuple[OperationResult, ...], uow: UnitOfWork) -> list[Difference]:
-    """Compare a page; what we still wait for is asked about instead of reported."""
+def _settle(found: list[Difference], cursor: str, uow: UnitOfWork) -> list[Difference]:
+    """Keep the cursor; what we still wait for is asked about instead of reported."""
     differences = []
-    for found in _compare_page(results, uow):
-        row = operation_row(uow, found.operation_id)
+    for difference in found:
+        row = operation_row(uow, difference.operation_id)
         if row is not None and not operation_is_final(OperationState(row.state)):
-            enqueue(uow, RESOLVE, row.order_id, {"operation_id": found.operation_id, "abandon": False})
-            continue
-        differences.append(found)
+            asked = {"operation_id": difference.operation_id, "abandon": False}
+            enqueue(uow, RESOLVE, row.order_id, asked)
+        else:
+            differences.append(difference)
+    uow.run(_SET, {"name": _NAME, "cursor": cursor, "at_ms": uow.now_ms})
     return differences
 
 

@@ -56,3 +56,28 @@ async def test_statements_do_the_same_on_both_databases(database):
         return first, again, uow.run(new, {"name": "a", "value": 9}), uow.row(literal).value
 
     assert await store.write(unit) == (2, 5, 0, 2**62)
+
+
+def test_sqlite_gets_positional_values_in_the_order_of_the_text():
+    statement = Statement(
+        update(note)
+        .where(note.c.name == bindparam("its_name"), note.c.body != bindparam("text"))
+        .values(body=bindparam("text"), name="it's :text")
+    )
+    text, bind = statement.prepared("sqlite")
+    assert "name='it''s :text'" in one_line(text) and text.count("?") == 3
+    assert sorted(bind({"text": "T", "its_name": "N", "unused": 0})) == ["N", "T", "T"]
+    with pytest.raises(KeyError):
+        bind({"text": "T"})
+
+
+def test_statements_with_one_and_without_parameters_bind_tuples():
+    one, bind_one = Statement(select(note.c.name).where(note.c.name == bindparam("name"))).prepared("sqlite")
+    assert one.count("?") == 1 and bind_one({"name": "N"}) == ("N",)
+    _, bind_none = Statement(select(note.c.name)).prepared("sqlite")
+    assert bind_none({}) == ()
+
+
+def test_postgresql_keeps_names():
+    _, bind = Statement(select(note.c.name).where(note.c.name == bindparam("name"))).prepared("postgresql")
+    assert bind({"name": "N"}) == {"name": "N"}

@@ -80,8 +80,8 @@ async def test_a_long_read_is_cut_off(database, way):
         def __init__(self):
             super().__init__(tables.note.select())
 
-        def sql(self, dialect):
-            return ENDLESS[dialect]
+        def prepared(self, dialect):
+            return ENDLESS[dialect], lambda values: values
 
     started = time.monotonic()
     with pytest.raises(UnavailableError, match=r"store\.read_too_long"):

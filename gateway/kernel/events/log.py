@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from gateway.kernel.documents import encode
 from gateway.kernel.events.model import Event, EventId, RecordedEvent
@@ -21,7 +21,14 @@ from gateway.kernel.store.unit import Reader, UnitOfWork
 PAGE = 256
 """Most events read at once; a resume of more goes page by page."""
 
-_ADVANCE = upsert(stream, ["stream"], lambda new: {"seq": stream.c.seq + new.seq}, returning=["epoch", "seq"])
+_ADVANCE = Statement(
+    update(stream)
+    .where(stream.c.stream == bindparam("its_name"))
+    .values(seq=stream.c.seq + bindparam("count"))
+    .returning(stream.c.epoch, stream.c.seq)
+)
+# Another committer may make the stream at the same moment.
+_FIRST = upsert(stream, ["stream"], lambda new: {"seq": stream.c.seq + new.seq}, returning=["epoch", "seq"])
 _OPEN = upsert(stream, ["stream"], lambda new: {"seq": stream.c.seq}, returning=["epoch", "seq"])
 _INSERT = insert_into(event)
 _POSITION = Statement(select(stream.c.epoch, stream.c.seq).where(stream.c.stream == bindparam("stream")))
@@ -87,8 +94,10 @@ class EventLog:
         rows = []
         for name in sorted(by_stream):
             its_events = by_stream[name]
-            place = uow.row(_ADVANCE, {"stream": name, "epoch": uow.new_id(Epoch), "seq": len(its_events)})
-            assert place is not None
+            place = uow.row(_ADVANCE, {"its_name": name, "count": len(its_events)})
+            if place is None:
+                place = uow.row(_FIRST, {"stream": name, "epoch": uow.new_id(Epoch), "seq": len(its_events)})
+                assert place is not None
             seq = place.seq - len(its_events)
             for happened in its_events:
                 seq += 1

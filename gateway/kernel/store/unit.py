@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 IdT = TypeVar("IdT", bound=Id)
 Params = Mapping[str, Any]
+_NONE: Params = {}
 
 
 class Lane(Enum):
@@ -60,12 +61,14 @@ class Reader:
 
     def rows(self, statement: Statement, params: Params | None = None) -> list[Any]:
         """Return all rows as named tuples. Queries state their own limit."""
-        self._cursor.execute(statement.sql(self._dialect), params or {})
+        text, bind = statement.prepared(self._dialect)
+        self._cursor.execute(text, bind(params or _NONE))
         return list(map(statement.make_row, self._cursor.fetchall()))
 
     def row(self, statement: Statement, params: Params | None = None) -> Any | None:
         """Return the first row as a named tuple, or None."""
-        self._cursor.execute(statement.sql(self._dialect), params or {})
+        text, bind = statement.prepared(self._dialect)
+        self._cursor.execute(text, bind(params or _NONE))
         found = self._cursor.fetchone()
         return None if found is None else statement.make_row(found)
 
@@ -102,7 +105,8 @@ class UnitOfWork(Reader):
     def row(self, statement: Statement, params: Params | None = None) -> Any | None:
         if statement.writes:
             # A conditional write that changes nothing has not written: it is how a unit asks for a row.
-            self._cursor.execute(statement.sql(self._dialect), params or {})
+            text, bind = statement.prepared(self._dialect)
+            self._cursor.execute(text, bind(params or _NONE))
             found = self._cursor.fetchone()
             if found is None:
                 return None
@@ -112,7 +116,8 @@ class UnitOfWork(Reader):
 
     def run(self, statement: Statement, params: Params) -> int:
         """Write, and return how many rows changed. A conditional update that changes none has not written."""
-        self._cursor.execute(statement.sql(self._dialect), params)
+        text, bind = statement.prepared(self._dialect)
+        self._cursor.execute(text, bind(params))
         changed = self._cursor.rowcount
         if changed:
             self.wrote = True
@@ -122,7 +127,8 @@ class UnitOfWork(Reader):
         """Write one statement for many parameter sets."""
         if params:
             self.wrote = True
-            self._cursor.executemany(statement.sql(self._dialect), params)
+            text, bind = statement.prepared(self._dialect)
+            self._cursor.executemany(text, list(map(bind, params)))
 
     def append(self, statement: Statement, params: Params) -> None:
         """Insert a row at the end of the batch, together with its neighbours' rows for the same table.
