@@ -177,6 +177,8 @@ class Headset:
             return await answer
         finally:
             self._waiting.pop(message["id"], None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # seen, also when sending failed first
 
     async def _until_ready(self) -> None:
         if self._stopped is not None:

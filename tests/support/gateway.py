@@ -46,7 +46,13 @@ QUICK: dict[str, Any] = {
 
 def address(country: str = "DE") -> Document:
     """Return where parcels of the stories go."""
-    return {"name": "Ada Example", "line1": "Hafen 1", "postal_code": "10115", "city": "City", "country": country}
+    return {
+        "name": "Ada Example",
+        "line1": "Hafen 1",
+        "postal_code": "10115",
+        "city": "City",
+        "country": country,
+    }
 
 
 @dataclass
@@ -141,6 +147,21 @@ class Shop:
         """Return the balances of the merchant's books by account and unit."""
         found = (await self.merchant("GET", "/books", merchant=merchant))["balances"]
         return {(one["account"], one["unit"]): one["amount"] for one in found}
+
+    def effects(self) -> list[str]:
+        """Return the kinds of what really happened at the acquirer, sorted."""
+        rows = self.evidence.rows(
+            "SELECT kind FROM acquirer_operation WHERE outcome = 'succeeded'", database="acquirer"
+        )
+        return sorted(row["kind"] for row in rows)
+
+    def available(self, sku: str) -> int:
+        """Return how many units of a SKU can be sold, over all locations."""
+        rows = self.evidence.rows(
+            "SELECT sum(on_hand - held - reserved) AS n FROM inventory_pool WHERE kind = 'stock' AND sku = ?",
+            sku,
+        )
+        return int(rows[0]["n"])
 
     async def at_rest(self, within_s: float = 20.0) -> None:
         """Wait until the gateway has nothing left to do by itself."""

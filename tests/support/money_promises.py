@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tests.support.evidence import Evidence, Row
 from tests.support.promises import Violation, by, total
 
-_VAULT_STATES = {
+_VAULT_STATES: dict[str, set[str | None]] = {
     "created": {None, "sent", "requires_action", "succeeded", "declined", "failed", "refused", "abandoned"},
     "unknown": {"sent", "requires_action", "succeeded", "declined", "failed", "refused", "abandoned"},
     # The vault hears of the customer's decision before the order does.
@@ -19,7 +19,7 @@ _VAULT_STATES = {
 }
 """What the vault may say of an operation whose state at the order is the key."""
 
-_ACQUIRER_OUTCOMES = {
+_ACQUIRER_OUTCOMES: dict[str, set[str | None]] = {
     "sent": {None, "absent", "succeeded", "declined", "failed", "requires_action"},
     "requires_action": {"requires_action", "succeeded", "declined", "failed"},
     "succeeded": {"succeeded"},
@@ -116,7 +116,9 @@ def effects_once(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     """Each leg captured and refunded at most once, each order charged once, at the acquirer itself."""
     promise = "every effect once"
     ours = {row["operation_id"]: row for row in evidence.rows("SELECT * FROM payment_operation")}
-    effects = evidence.rows("SELECT * FROM acquirer_operation WHERE outcome = 'succeeded'", database="acquirer")
+    effects = evidence.rows(
+        "SELECT * FROM acquirer_operation WHERE outcome = 'succeeded'", database="acquirer"
+    )
     for kind in ("capture", "refund"):
         done = by((e for e in effects if e["kind"] == kind and e["operation_id"] in ours), "operation_id")
         per_leg = defaultdict(list)
@@ -140,7 +142,9 @@ def effects_once(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         held = [
             e["operation_id"]
             for e in effects
-            if e["kind"] == "authorize" and e["operation_id"] in mine and e["voided_minor"] < e["amount_minor"]
+            if e["kind"] == "authorize"
+            and e["operation_id"] in mine
+            and e["voided_minor"] < e["amount_minor"]
         ]
         if len(held) > 1:
             yield Violation(promise, order_id, f"more than one authorization stands: {held}")
@@ -191,5 +195,7 @@ def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         merchant, unit = leg["merchant_id"], leg["currency"]
         net = leg["amount_minor"] - leg["tax_minor"]
         expected[merchant, f"income:revenue:{leg['tax_category']}", unit] -= net
-        expected[merchant, f"liability:vat:{leg['tax_country']}:{leg['tax_rate_bps']}", unit] -= leg["tax_minor"]
+        expected[merchant, f"liability:vat:{leg['tax_country']}:{leg['tax_rate_bps']}", unit] -= leg[
+            "tax_minor"
+        ]
     return {key: amount for key, amount in expected.items() if amount}

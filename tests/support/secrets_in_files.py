@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.promises import Violation
 
-FORBIDDEN_WORDS = (b"security_code", b"cvc", b"cvv")
+FORBIDDEN_WORDS = (b"security_code", b'"cvc"', b'"cvv"', b'"cvv2"')
 """A security code has three digits and cannot be searched for; what would name it can."""
 
 

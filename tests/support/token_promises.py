@@ -143,7 +143,9 @@ def _chain(evidence: Evidence, mints: list[Row], chain: ChainCopy, at_rest: bool
         if token_id >> 255 and amount != 1:
             yield Violation(promise, f"token {token_id}", f"a numbered copy minted {amount} times")
         if chain.supply(token_id) != amount:
-            yield Violation(promise, f"token {token_id}", f"supply {chain.supply(token_id)}, recorded {amount}")
+            yield Violation(
+                promise, f"token {token_id}", f"supply {chain.supply(token_id)}, recorded {amount}"
+            )
     minted_per_item: Counter[int] = Counter()
     for row in mints:
         if row["state"] in _ON_CHAIN:

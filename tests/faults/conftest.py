@@ -1,0 +1,12 @@
+"""The sample catalog's data directory, made once for all faults."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.seed import Seed, make_seed
+
+
+@pytest.fixture(scope="session")
+def seed(tmp_path_factory: pytest.TempPathFactory) -> Seed:
+    return make_seed(tmp_path_factory.mktemp("seed") / "data")
