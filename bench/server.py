@@ -58,6 +58,7 @@ def settings_of(plan: ServerPlan, port: int) -> Settings:
         dispatch_after_ms=100,
         deliver_after_ms=100,
         quote_valid_ms=3_600_000,
+        most_unpaid=0,
         pay_within_ms=3_600_000,
         limits=SessionLimits(
             in_flight=1_000,

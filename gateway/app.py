@@ -32,6 +32,7 @@ from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from gateway.kernel.tasks.model import TaskKind
 from gateway.kernel.tasks.queue import release_all_leases
 from gateway.kernel.tasks.runner import TaskRunner
+from gateway.logs import ensure_configured
 from gateway.orders import process
 from gateway.orders.background import Background
 from gateway.orders.fulfillment_facts import FulfillmentCalls, FulfillmentFacts
@@ -83,6 +84,7 @@ class Gateway:
         checked: bool = False,
     ) -> Self:
         """Build and start everything. ``checked`` runs units in the stores' strict test mode."""
+        ensure_configured()
         gateway = cls(settings)
         try:
             await gateway._build(clock or SystemClock(), ids, checked=checked)
@@ -143,7 +145,9 @@ class Gateway:
             custody=custody,
             process=rules,
             quotes=QuoteRules(valid_ms=settings.quote_valid_ms, limits=settings.holds, mint=settings.mint),
-            placing=PlaceRules(pay_within_ms=settings.pay_within_ms),
+            placing=PlaceRules(
+                pay_within_ms=settings.pay_within_ms, most_unpaid=settings.most_unpaid or None
+            ),
         )
         await self.context.catalog.refresh(store)
 

@@ -183,11 +183,17 @@ def reconcile(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def tasks(data_dir: DataDir = None) -> None:
-    """List tasks that ran out of attempts and wait for a person."""
-    from gateway.kernel.tasks.queue import open_tasks, parked_tasks
+def tasks(
+    retry: Annotated[str | None, typer.Option(help="Let this parked task run again.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List tasks that ran out of attempts and wait for a person, or let one run again."""
+    from gateway.kernel.tasks.queue import open_tasks, parked_tasks, retry_parked
 
     async def work(gateway: Gateway) -> None:
+        if retry is not None and not await gateway.context.store.write(lambda uow: retry_parked(uow, retry)):
+            _err.print(f"[red]{retry} is not parked[/]")
+            raise typer.Exit(1)
         waiting, parked = await gateway.context.store.read(
             lambda reader: (open_tasks(reader), parked_tasks(reader))
         )

@@ -11,10 +11,23 @@ from dataclasses import replace
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.app import Gateway
+from gateway.logs import configure
 from gateway.protocol.messages import MESSAGE_BYTES
 from gateway.settings import Settings
+
+_LINGER_S = 5.0
+
+
+class _Protocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, that does not wait for ever for a client that reads nothing."""
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        # Closing a transport flushes it first; a stalled client would keep it open.
+        self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
 class Server(uvicorn.Server):
@@ -24,7 +37,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gateway.asgi,
-                ws="websockets-sansio",
+                ws=_Protocol,
                 # Over the limit of the protocol by a little, so that a message just above it gets our
                 # error; far above it the connection is closed with 1009.
                 ws_max_size=2 * MESSAGE_BYTES,
@@ -83,6 +96,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def serve(settings: Settings, *, ready: Callable[[Gateway], None] | None = None) -> None:
     """Open a gateway and serve it until the process is told to stop."""
+    configure()
     listening = listen(settings.host, settings.port)
     settings = replace(settings, port=listening.getsockname()[1])
     gateway = await Gateway.open(settings)

@@ -41,6 +41,8 @@ class Settings:
     deliver_after_ms: int = 5_000
     quote_valid_ms: int = 10 * 60_000
     pay_within_ms: int = 15 * 60_000
+    most_unpaid: int = 10
+    """Orders of one customer that may wait for their payment at a time; 0: any number."""
     acquirer_deadline_ms: int = 10_000
     acquirer_slow_ms: int = 2_000
     workers: bool = True

@@ -24,6 +24,7 @@ from gateway.protocol.messages import (
     AnyCommand,
     CatalogGet,
     CatalogList,
+    Command,
     OrderCancel,
     OrderGet,
     OrderList,
@@ -147,7 +148,9 @@ async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> 
         ship_to=None if body.ship_to is None else body.ship_to.model_dump(),
         consents=[consent.model_dump() for consent in body.consents],
     )
-    placed = await context.store.write(lambda uow: place_order(uow, request, context.placing))
+    placed = await context.store.write(
+        lambda uow: place_order(uow, request, context.placing), locks=_key_lock(who, command)
+    )
     return placed_document(placed)
 
 
@@ -161,7 +164,8 @@ async def pay(context: Context, who: DevicePrincipal, command: OrderPay) -> Any:
             command.body.payment_method_id,
             who.device_id,
             action_ms=context.process.action_ms,
-        )
+        ),
+        locks=_key_lock(who, command),
     )
     return placed_document(placed)
 
@@ -189,7 +193,8 @@ async def cancel(context: Context, who: DevicePrincipal, command: OrderCancel) -
     request = Request(who.customer_id, command.body.order_id, command.key or "", request_hash(command.body))
     reason = command.body.reason or "canceled by the customer"
     changed = await context.store.write(
-        lambda uow: cancel_order(uow, request, context.process, reason=reason)
+        lambda uow: cancel_order(uow, request, context.process, reason=reason),
+        locks=_key_lock(who, command),
     )
     return {"order_id": changed.order_id, "state": changed.state, "replayed": changed.replayed}
 
@@ -214,6 +219,11 @@ async def wallet(context: Context, who: DevicePrincipal) -> Any:
     if context.custody is not None and any(item["kind"] == "token" for item in items):
         address = await context.custody.ensure_account(who.customer_id)
     return {"address": address, "items": items}
+
+
+def _key_lock(who: DevicePrincipal, command: Command) -> tuple[str]:
+    """Repeats of a key wait for the first: they must find what it made, not lose a race against it."""
+    return (f"key:{who.customer_id}:{command.key}",)
 
 
 def placed_document(placed: Placed) -> dict[str, Any]:

@@ -150,7 +150,9 @@ async def list_orders(context: Context, who: MerchantPrincipal, after: str | Non
 async def refund(context: Context, who: MerchantPrincipal, order_id: str, key: str) -> dict[str, Any]:
     """Give a whole order back."""
     request = Request(who.merchant_id, order_id, key, digest(order_id)[:32])
-    changed = await context.store.write(lambda uow: refund_order(uow, request, context.process))
+    changed = await context.store.write(
+        lambda uow: refund_order(uow, request, context.process), locks=(f"key:{who.merchant_id}:{key}",)
+    )
     return {"order_id": changed.order_id, "state": changed.state, "replayed": changed.replayed}
 
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from gateway.commands.context import Context
 from gateway.http import customer_api, merchant_api, problems, public, token_metadata
 from gateway.http.challenges import Challenges, challenge_router
+from gateway.http.limits import BodyLimit
 
 CONNECT_PATH = "/v1/connect"
 
@@ -26,6 +27,7 @@ def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None
     )
     app.state.context = context
     problems.install(app)
+    app.add_middleware(BodyLimit)
     app.include_router(public.router)
     app.include_router(token_metadata.router)
     app.include_router(customer_api.router)

@@ -15,6 +15,9 @@ AUTHORIZED = "memo:authorized"
 AUTHORIZED_CONTRA = "memo:authorized_contra"
 """What providers hold for us and we have neither captured nor voided."""
 
+RECEIVABLE = "asset:receivable"
+"""Owed by customers for what was delivered and could not be captured."""
+
 DEFERRED_REVENUE = "liability:deferred_revenue"
 """Captured, not yet delivered."""
 

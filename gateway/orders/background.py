@@ -89,4 +89,8 @@ class Background:
         await asyncio.sleep(_SWEEP_S)
         await self._store.write(partial(expiry.sweep, limit=_PAGE), lane=Lane.BACKGROUND)
         for order_id in await self._store.read(partial(unpaid_orders, most=_PAGE)):
-            await self._store.write(partial(expire_order, order_id=order_id), lane=Lane.BACKGROUND)
+            try:
+                await self._store.write(partial(expire_order, order_id=order_id), lane=Lane.BACKGROUND)
+            except Exception:
+                # One order that cannot be given up must not keep the others' goods.
+                log.exception("background.expiry_failed", order_id=order_id)

@@ -36,6 +36,19 @@ def post_captured(purchase: Purchase, leg: Leg, provider: str) -> None:
     _post(purchase, "leg.delivered", _earned(leg))
 
 
+def post_delivered_unpaid(purchase: Purchase, leg: Leg) -> None:
+    """Goods left and their capture failed: the customer owes them, and revenue and tax stand."""
+    currency, gross = leg.amount.currency, leg.amount.amount_minor
+    _post(
+        purchase,
+        "leg.delivered_unpaid",
+        (
+            *move(currency, gross, debit=accounts.RECEIVABLE, credit=accounts.DEFERRED_REVENUE),
+            *_earned(leg),
+        ),
+    )
+
+
 def post_voided(purchase: Purchase, amount: Money) -> None:
     """The provider holds this amount no longer, and it is no longer owed."""
     _post(purchase, "payment.voided", _secured_no_more(amount))

@@ -147,24 +147,26 @@ def pay_order(
 def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Changed:
     """Give the whole order back: tokens to the treasury, entitlements revoked, every capture refunded.
 
-    Legs that are still under way are stopped where they can be. Raises ConflictError
+    Legs that are still under way are stopped where they can be, and otherwise go back once they are
+    captured. A refund that failed before is tried again. Raises ConflictError
     ``order.not_refundable``.
     """
     earlier = earlier_result(uow, request.principal, REFUND_OPERATION, request.key, request.request_hash)
     purchase = merchants_purchase(uow, request)
     if earlier is not None:
         return Changed(purchase.order_id, purchase.state.value, replayed=True)
-    captured = [leg for leg in purchase.legs if leg.state is LegState.CAPTURED]
-    if not captured:
+    captured = any(leg.state is LegState.CAPTURED for leg in purchase.legs)
+    stranded = [leg for leg in purchase.legs if leg.state is LegState.RETURNING]
+    resumed = [leg for leg in stranded if process.resume_return(purchase, leg, rules)]
+    if not captured and not resumed:
         raise ConflictError(
             "order.not_refundable",
             "Nothing of this order was captured and is not refunded.",
             data={"state": purchase.state.value},
         )
+    purchase.request_refund()
     for leg in purchase.legs:
-        if leg.state is LegState.CAPTURED:
-            process.return_leg(purchase, leg, rules)
-        else:
+        if leg.state is not LegState.CAPTURED:
             process.undo_leg(purchase, leg, rules, reason="refunded")
     process.settle(purchase, rules)
     _keep(uow, REFUND_OPERATION, request)

@@ -155,8 +155,12 @@ class FulfillmentFacts:
             case FulfillmentState.DELIVERED:
                 purchase.tell("shipment.delivered", fulfillment_order_id=fact.fulfillment_order_id)
             case FulfillmentState.CANCELED:
+                reason = fact.reason or "canceled by the order backend"
                 for leg in legs:
-                    process.leg_canceled(purchase, leg, fact.reason or "canceled by the order backend")
+                    if leg.state is LegState.CANCELING:
+                        process.leg_canceled(purchase, leg, reason)
+                    else:
+                        process.leg_failed(purchase, leg, reason, self._rules)
                 process.settle(purchase, self._rules)
             case FulfillmentState.REFUSED:
                 for leg in legs:

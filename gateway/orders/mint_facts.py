@@ -34,7 +34,7 @@ class MintFacts:
                 case OutcomeKind.REOPENED:
                     purchase.tell("token.reopened", leg_id=leg.leg_id)
                 case OutcomeKind.SKIPPED:
-                    process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
+                    self._skipped(purchase, leg, outcome)
                 case OutcomeKind.RETURNED:
                     self._returned(purchase, leg, outcome)
                 case OutcomeKind.RETURN_FAILED:
@@ -58,6 +58,13 @@ class MintFacts:
             books.post_minted(purchase, leg)
             purchase.tell("token.minted", leg_id=leg.leg_id, sku=leg.sku, **token)
             process.fulfilled(purchase, leg, self._rules)
+
+    def _skipped(self, purchase: Purchase, leg: Leg, outcome: MintOutcome) -> None:
+        if leg.state is LegState.CAPTURED and purchase.move_leg(leg, LegState.RETURNING):
+            # Its first block was lost in a reorganization and it cannot be minted again: money back.
+            process.refund_leg(purchase, leg, self._rules)
+            return
+        process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
 
     def _final(self, purchase: Purchase, leg: Leg) -> None:
         if leg.state is LegState.RETURNING:

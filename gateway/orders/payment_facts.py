@@ -7,10 +7,12 @@ from typing import Any
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.money import Money
 from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import books, process
 from gateway.orders.model import OrderState
+from gateway.orders.placing import begin_attempt
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Purchase, known_purchase, wire_money
 from gateway.payments import calls, intents
@@ -22,7 +24,9 @@ from wallets.vault.port import DeclineClass, OperationKind, OperationResult, Ope
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
 _MOST_TRIES = 3
-"""Operations that are begun for one capture, void or refund before it counts as failed."""
+"""Operations that are begun for one authorization, capture, void or refund before it counts as failed."""
+_NOTHING_TO_VOID = frozenset({"vault.nothing_open", "vault.authorization_not_open"})
+"""The authorization has ended by itself, or another void was faster."""
 
 
 class PaymentFacts:
@@ -83,7 +87,7 @@ class PaymentFacts:
         intents.move_attempt(uow, recorded.attempt_id, AttemptState.AUTHORIZED)
         if not intents.add_authorized(uow, purchase.order_id, recorded.operation_id, amount.amount_minor):
             # The order was given up, or paid another way, while this answer was under way.
-            process.void(purchase, recorded.operation_id, amount)
+            process.void_once(purchase, recorded.operation_id, amount)
             return
         books.post_authorized(purchase, amount)
         purchase.tell("payment.authorized", operation_id=recorded.operation_id, amount=wire_money(amount))
@@ -94,7 +98,7 @@ class PaymentFacts:
         assert recorded.attempt_id is not None and action is not None
         intents.move_attempt(uow, recorded.attempt_id, AttemptState.REQUIRES_ACTION)
         if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_ACTION):
-            process.void(purchase, recorded.operation_id, recorded.amount)
+            process.void_once(purchase, recorded.operation_id, recorded.amount)
             return
         purchase.extend_payment(uow.now_ms + self._rules.action_ms)
         purchase.tell(
@@ -120,8 +124,10 @@ class PaymentFacts:
         )
         if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD):
             return
+        if self._authorize_anew(purchase, recorded):
+            return
         pay_until_ms = uow.now_ms + self._rules.action_ms
-        purchase.extend_payment(pay_until_ms)
+        pay_until_ms = purchase.extend_payment(pay_until_ms)
         purchase.tell(
             "payment.declined",
             decline_class=reason["class"],
@@ -130,6 +136,33 @@ class PaymentFacts:
             alternatives=_alternatives(purchase),
             pay_until=rfc3339(pay_until_ms),
         )
+
+    def _authorize_anew(self, purchase: Purchase, recorded: Recorded) -> bool:
+        """Ask once more with the same method when the request was lost on its way: nobody has said no."""
+        uow = purchase.uow
+        attempts = intents.attempts_of(uow, purchase.order_id)
+        lost = recorded.result.status is OperationStatus.FAILED
+        if not lost or len(attempts) >= _MOST_TRIES:
+            return False
+        method_id = next(one.payment_method_id for one in attempts if one.attempt_id == recorded.attempt_id)
+        operation_id = uow.new_id(OperationId)
+        if not intents.try_again(uow, purchase.order_id, operation_id):
+            return False
+        begin_attempt(
+            uow,
+            intent_id=purchase.intent().intent_id,
+            order_id=purchase.order_id,
+            operation_id=operation_id,
+            payment_method_id=method_id,
+            customer_id=purchase.customer_id,
+            merchant_id=purchase.merchant_id,
+            channel=purchase.row.channel,
+            place=purchase.row.place,
+            device_id=purchase.row.device_id,
+            total=purchase.total,
+            pay_until_ms=purchase.extend_payment(uow.now_ms + self._rules.action_ms),
+        )
+        return True
 
     def _capture(self, purchase: Purchase, recorded: Recorded) -> None:
         assert recorded.leg_id is not None
@@ -148,7 +181,10 @@ class PaymentFacts:
                 assert recorded.target_operation_id is not None
                 process.void(purchase, recorded.target_operation_id, recorded.amount)
                 return
-            # Nothing was open any more (the authorization ended by itself), or an operator has to look.
+            intent = purchase.intent()
+            late = recorded.target_operation_id != intent.authorization_id or not intent.authorized_minor
+            if late and recorded.result.refusal in _NOTHING_TO_VOID:
+                return
             purchase.tell("payment.stuck", task=calls.VOID)
             return
         uow, intent = purchase.uow, purchase.intent()

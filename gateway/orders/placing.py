@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import bindparam, func, select
+
 from fulfillment import inventory
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.events.model import Event
 from gateway.kernel.money import Money
-from gateway.kernel.store.statements import insert_into
+from gateway.kernel.store.statements import Statement, insert_into
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import LegId, LineId, OperationId, OrderId, QuoteId
 from gateway.kernel.tasks.queue import enqueue
@@ -35,6 +37,12 @@ OPERATION = "order.place"
 SECURE_FREE = "order.secure_free"
 """The task of an order that costs nothing."""
 
+_UNPAID_OF = Statement(
+    select(func.count().label("orders"))
+    .select_from(order)
+    .where(order.c.customer_id == bindparam("customer_id"), order.c.state == OrderState.PLACED.value)
+)
+_STATE = Statement(select(order.c.state).where(order.c.order_id == bindparam("order_id")))
 _INSERT_ORDER = insert_into(order)
 _INSERT_LINE = insert_into(order_line)
 _INSERT_LEG = insert_into(leg)
@@ -70,15 +78,19 @@ class PlaceRules:
     """How long a reservation waits for its payment."""
 
     pay_within_ms: int = 15 * 60_000
+    most_unpaid: int | None = 10
+    """Orders of one customer that may wait for their payment at a time: each keeps goods from others."""
 
 
 def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Placed:
     """Accept the order, or refuse it with nothing changed."""
     earlier = earlier_result(uow, request.customer_id, OPERATION, request.key, request.request_hash)
     if earlier is not None:
+        present = uow.row(_STATE, {"order_id": earlier["order_id"]})
         return Placed(
             earlier["order_id"],
-            OrderState.PLACED.value,
+            # Without a row the first of this key is in this very batch: its row comes at the end.
+            OrderState.PLACED.value if present is None else present.state,
             Money(earlier["total_minor"], earlier["currency"]),
             replayed=True,
         )
@@ -86,6 +98,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
     plan = Plan.from_document(decode(quote.plan))
     method = method_of(uow, request.customer_id, request.payment_method_id)
     _check(request, quote, plan, method, uow.now_ms)
+    _check_unpaid(uow, request, rules)
 
     order_id = uow.new_id(OrderId)
     pay_until_ms = uow.now_ms + rules.pay_within_ms
@@ -181,6 +194,19 @@ def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, no
             )
 
 
+def _check_unpaid(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> None:
+    if rules.most_unpaid is None:
+        return
+    unpaid = uow.row(_UNPAID_OF, {"customer_id": request.customer_id})
+    assert unpaid is not None
+    if unpaid.orders >= rules.most_unpaid:
+        raise ConflictError(
+            "order.too_many_unpaid",
+            "Pay or cancel the orders that wait for it first.",
+            data={"unpaid": unpaid.orders, "limit": rules.most_unpaid},
+        )
+
+
 def _ordered_already() -> ConflictError:
     return ConflictError("quote.ordered", "This quote was ordered already.", param="$.body.quote_id")
 
@@ -208,6 +234,7 @@ def _insert_order(
             "tax_minor": plan.tax_minor,
             "shipping_minor": plan.shipping_minor,
             "ship_to": encode(request.ship_to) if plan.ships else None,
+            "refund_requested": 0,
             "pay_until_ms": pay_until_ms,
             "created_at_ms": uow.now_ms,
         },

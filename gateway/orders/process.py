@@ -29,9 +29,10 @@ from gateway.orders.model import LegKind, LegState, OrderState, holds_goods, nee
 from gateway.orders.purchase import Leg, Purchase, wire_money
 from gateway.orders.tables import entitlement
 from gateway.payments import calls
+from gateway.payments.model import OperationState, operation_is_final
 from gateway.payments.operations import begin_operation, operations_of
 from wallets.custody.accounts import account_of
-from wallets.minting.model import MintRequest, MintState
+from wallets.minting.model import MintRequest, MintState, ReturnState
 from wallets.minting.requests import cancel_mint, mints_of, request_mint, request_return
 from wallets.vault.port import OperationKind
 
@@ -71,6 +72,8 @@ def secured(purchase: Purchase, rules: ProcessRules) -> None:
 def settle(purchase: Purchase, rules: ProcessRules) -> None:
     """Look at the whole order: undo what a failure spoils, start what may start, end what has ended."""
     undo_spoiled(purchase, rules)
+    if purchase.row.refund_requested:
+        return_captured(purchase, rules)
     start_legs(purchase, rules)
     if any(needs_money(leg.state) for leg in purchase.legs):
         return
@@ -84,17 +87,27 @@ def undo_spoiled(purchase: Purchase, rules: ProcessRules) -> None:
     Canceled counts like failed: nobody keeps the token of a bundle whose parcel they canceled.
     """
     for gone in purchase.legs:
-        if gone.policy is not FailurePolicy.ALL_OR_NOTHING:
-            continue
-        if gone.state not in (LegState.FAILED, LegState.CANCELED):
-            continue
+        if gone.state in (LegState.FAILED, LegState.CANCELED):
+            spoil_line(purchase, gone, rules)
+
+
+def spoil_line(purchase: Purchase, gone: Leg, rules: ProcessRules) -> None:
+    """Take back what can be taken back of an ``all_or_nothing`` line that lost a leg."""
+    if gone.policy is FailurePolicy.ALL_OR_NOTHING:
         for leg in purchase.line_of(gone):
             undo_leg(purchase, leg, rules, reason="another part of the line will not be delivered")
 
 
+def return_captured(purchase: Purchase, rules: ProcessRules) -> None:
+    """A refund of the whole order was asked for: also what is captured later goes back."""
+    for leg in purchase.legs:
+        if leg.state is LegState.CAPTURED:
+            return_leg(purchase, leg, rules)
+
+
 def start_legs(purchase: Purchase, rules: ProcessRules) -> None:
     """Start every secured leg whose policy lets it go now."""
-    shipments: dict[str, list[Leg]] = {}
+    shipments: dict[tuple[str, int | None], list[Leg]] = {}
     for leg in purchase.legs:
         if leg.state is not LegState.SECURED or not _may_start(leg, purchase.line_of(leg)):
             continue
@@ -106,8 +119,10 @@ def start_legs(purchase: Purchase, rules: ProcessRules) -> None:
                 capture_leg(purchase, leg, rules)
             case LegKind.SHIP:
                 assert leg.location_code is not None
-                shipments.setdefault(leg.location_code, []).append(leg)
-    for location, legs in shipments.items():
+                # A parcel that one line may call back is a fulfillment order of its own.
+                alone = leg.line if leg.policy is FailurePolicy.ALL_OR_NOTHING else None
+                shipments.setdefault((leg.location_code, alone), []).append(leg)
+    for (location, _), legs in shipments.items():
         start_shipment(purchase, location, legs, rules)
 
 
@@ -236,7 +251,8 @@ def grant_entitlement(purchase: Purchase, leg: Leg) -> None:
     """Give the customer a non-transferable digital item."""
     if leg.hold_id is not None:
         inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
-    purchase.uow.append(
+    # Not appended: a failure of the line may take it back in this very unit.
+    purchase.uow.run(
         _INSERT_ENTITLEMENT,
         {
             "leg_id": leg.leg_id,
@@ -257,8 +273,13 @@ def capture_failed(purchase: Purchase, leg: Leg, code: str, rules: ProcessRules)
     if leg.kind is LegKind.ENTITLE:
         leg_failed(purchase, leg, "capture failed", rules)
         return
-    if purchase.move_leg(leg, LegState.CAPTURE_FAILED) and leg.kind is LegKind.MINT:
-        return_token(purchase, leg)
+    if purchase.move_leg(leg, LegState.CAPTURE_FAILED):
+        if leg.kind is LegKind.MINT:
+            return_token(purchase, leg)
+            spoil_line(purchase, leg, rules)
+        else:
+            # The goods are on their way: what is owed for them stays in the books.
+            books.post_delivered_unpaid(purchase, leg)
     settle(purchase, rules)
 
 
@@ -325,6 +346,23 @@ def return_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
             refund_leg(purchase, leg, rules)
 
 
+def resume_return(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
+    """Go on with a return whose refund or token transfer failed; False when it is under way by itself."""
+    refunds = [
+        row
+        for row in operations_of(purchase.uow, purchase.order_id)
+        if row.kind == OperationKind.REFUND and row.leg_id == leg.leg_id
+    ]
+    if any(not operation_is_final(OperationState(row.state)) for row in refunds):
+        return False
+    if leg.kind is LegKind.MINT:
+        token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
+        if token.return_state is not ReturnState.RETURNED:
+            return token.state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
+    refund_leg(purchase, leg, rules)
+    return True
+
+
 def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
     """Send the token back to the treasury; before it is final, the final outcome asks again."""
     if not moved and not purchase.move_leg(leg, LegState.RETURNING):
@@ -376,11 +414,17 @@ def void_rest(purchase: Purchase) -> None:
     """No leg needs money any more: release what is authorized and not captured, once."""
     intent = purchase.intent()
     rest = intent.authorized_minor - intent.captured_minor - intent.voided_minor
-    if rest <= 0 or any(
-        row.kind == OperationKind.VOID for row in operations_of(purchase.uow, purchase.order_id)
+    if rest > 0:
+        void_once(purchase, intent.authorization_id, Money(rest, purchase.currency))
+
+
+def void_once(purchase: Purchase, authorization_id: str, amount: Money) -> None:
+    """Release an amount of an authorization, unless that was asked for already."""
+    operations = operations_of(purchase.uow, purchase.order_id)
+    if not any(
+        row.kind == OperationKind.VOID and row.target_operation_id == authorization_id for row in operations
     ):
-        return
-    void(purchase, intent.authorization_id, Money(rest, purchase.currency))
+        void(purchase, authorization_id, amount)
 
 
 def void(purchase: Purchase, authorization_id: str, amount: Money) -> None:
@@ -405,7 +449,7 @@ def void(purchase: Purchase, authorization_id: str, amount: Money) -> None:
 def end_order(purchase: Purchase) -> None:
     """Close an order whose legs have all ended."""
     states = {leg.state for leg in purchase.legs}
-    if LegState.CAPTURED in states:
+    if LegState.CAPTURED in states or LegState.CAPTURE_FAILED in states:
         if purchase.move(OrderState.COMPLETED):
             gross = sum(leg.amount.amount_minor for leg in purchase.legs if holds_goods(leg.state))
             purchase.tell("order.completed", captured=wire_money(Money(gross, purchase.currency)))

@@ -111,6 +111,9 @@ _FULFILL_LINE = Statement(
     )
     .values(quantity_fulfilled=order_line.c.quantity_current)
 )
+_REQUEST_REFUND = Statement(
+    update(order).where(order.c.order_id == bindparam("its_order_id")).values(refund_requested=1)
+)
 _SET_REASON = Statement(
     update(order).where(order.c.order_id == bindparam("its_order_id")).values(reason=bindparam("new_reason"))
 )
@@ -120,6 +123,10 @@ _UNPAID = Statement(
     .order_by(order.c.pay_until_ms)
     .limit(bindparam("most"))
 )
+
+
+LONGEST_UNPAID_MS = 60 * 60_000
+"""A reservation that nobody pays for is given up, however often another method is tried."""
 
 
 @dataclass(slots=True)
@@ -221,9 +228,19 @@ class Purchase:
         self.row = self.row._replace(reason=reason)
         self.uow.run(_SET_REASON, {"its_order_id": self.order_id, "new_reason": reason})
 
-    def extend_payment(self, until_ms: int) -> None:
-        """Keep the reservation for another while."""
+    def request_refund(self) -> None:
+        """Remember that the whole order is to be given back."""
+        self.row = self.row._replace(refund_requested=1)
+        self.uow.run(_REQUEST_REFUND, {"its_order_id": self.order_id})
+
+    def extend_payment(self, until_ms: int) -> int:
+        """Keep the reservation for another while, never longer than an hour after the order was placed.
+
+        Returns until when it is kept.
+        """
+        until_ms = min(until_ms, self.row.created_at_ms + LONGEST_UNPAID_MS)
         self.uow.run(_PAY_UNTIL, {"its_order_id": self.order_id, "until_ms": until_ms})
+        return until_ms
 
     def tell(self, event_type: str, **body: Any) -> None:
         """Write an event on the customer's stream; ``order_id`` is added."""

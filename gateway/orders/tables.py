@@ -53,11 +53,19 @@ order = Table(
     Column("tax_minor", BigInteger, nullable=False),
     Column("shipping_minor", BigInteger, nullable=False),
     Column("ship_to", Text),
+    # A refund of the whole order was asked for: what is captured later goes back too.
+    Column("refund_requested", Integer, nullable=False),
     # Until when the reservation waits for payment; null once it is paid for or given up.
     Column("pay_until_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
     Index("ix_customer_order_customer", "customer_id", "order_id"),
     Index("ix_customer_order_merchant", "merchant_id", "order_id"),
+    Index(
+        "ix_customer_order_unpaid_of",
+        "customer_id",
+        sqlite_where=text("state = 'placed'"),
+        postgresql_where=text("state = 'placed'"),
+    ),
     Index(
         "ix_customer_order_unpaid",
         "pay_until_ms",

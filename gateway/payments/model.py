@@ -105,12 +105,8 @@ OPERATION_MOVES: dict[OperationState, frozenset[OperationState]] = {
         }
     ),
     OperationState.REQUIRES_ACTION: frozenset(
-        {
-            OperationState.UNKNOWN,
-            OperationState.SUCCEEDED,
-            OperationState.DECLINED,
-            OperationState.FAILED,
-        }
+        # Not unknown: a late word about the first answer must not undo the second.
+        {OperationState.SUCCEEDED, OperationState.DECLINED, OperationState.FAILED}
     ),
     OperationState.UNKNOWN: frozenset(
         {

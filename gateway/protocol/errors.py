@@ -100,6 +100,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "order.not_found": ErrorCode(_FIX, 404, "There is no such order of this customer or merchant."),
     "order.not_cancelable": ErrorCode(_FIX, 409, "Nothing of the order can be canceled any more; return it."),
     "order.not_payable": ErrorCode(_FIX, 409, "The order does not wait for another payment method."),
+    "order.too_many_unpaid": ErrorCode(_FIX, 409, "Too many orders wait for their payment; pay or cancel."),
     "order.not_refundable": ErrorCode(_FIX, 409, "Nothing of the order has been captured and not refunded."),
     "payment_method.not_found": ErrorCode(_FIX, 404, "There is no such payment method of this customer."),
     "card.invalid": ErrorCode(_FIX, 400, "The card data are malformed, incomplete or expired; see param."),

@@ -36,6 +36,8 @@ class SessionLimits:
     commands_per_second: int = 30
     burst: int = 60
     connections_per_account: int = 5
+    connections_before_auth: int = 2_000
+    """Of all clients together: connections cost memory before anybody knows whose they are."""
     outbound_messages: int = 256
     outbound_bytes: int = 1024 * 1024
     heartbeat_ms: int = 20_000
@@ -117,6 +119,10 @@ class Session:
         self._in_flight = 0
         self._allowance = float(limits.burst)
         self._allowance_at_ms = now_ms
+
+    def is_closing(self) -> bool:
+        """Whether the connection is ending or has ended."""
+        return self.state is SessionState.CLOSING
 
     def hello(self, nonce: str, now_ms: int) -> Send:
         """The first message of every connection."""
@@ -270,6 +276,10 @@ class Session:
     def token_ended(self) -> Close:
         """The token's time is over: the client signs in with a new one."""
         return self._close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+
+    def close_failed(self) -> Close:
+        """Something failed on our side; the client resumes."""
+        return self._close(CloseCode.INTERNAL_ERROR, "something failed; resume")
 
     def close_slow(self) -> Close:
         """Too much waits for this client; it resumes from its last number."""

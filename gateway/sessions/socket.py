@@ -46,6 +46,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 SendAsgi = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+_CLOSE_WITHIN_S = 5.0
+"""How long a client may take to read what waits for it and the close."""
 _REPLAY = 64
 """Events read at once when a client catches up: well below what may wait for it."""
 
@@ -64,6 +66,7 @@ class Sockets:
         self._limits = limits
         self._server = server
         self._open: set[_Connection] = set()
+        self._unsigned: set[_Connection] = set()
         self._keeper: asyncio.Task[None] | None = None
         self._commands: set[asyncio.Task[None]] = set()
         # Session ids name a connection in logs; they need no database and no order.
@@ -100,24 +103,16 @@ class Sockets:
         named = not offered and parse_qs(scope.get("query_string", b"")).get(b"subprotocol")
         if SUBPROTOCOL not in offered and named != [SUBPROTOCOL.encode()]:
             # No common version: the handshake is refused rather than guessed at (W1).
-            await send(
-                {
-                    "type": "websocket.http.response.start",
-                    "status": 400,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
-            await send(
-                {
-                    "type": "websocket.http.response.body",
-                    "body": f"offer the subprotocol {SUBPROTOCOL}\n".encode(),
-                }
-            )
+            await _refuse(send, 400, f"offer the subprotocol {SUBPROTOCOL}\n")
+            return
+        if len(self._unsigned) >= self._limits.connections_before_auth:
+            await _refuse(send, 503, "too many connections are signing in; try again\n")
             return
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         self._made += 1
         connection = _Connection(self, send, f"ses_{self._made:x}_{secrets.token_hex(6)}")
         self._open.add(connection)
+        self._unsigned.add(connection)
         try:
             connection.greet()
             while True:
@@ -125,8 +120,12 @@ class Sockets:
                 if message["type"] == "websocket.disconnect":
                     return
                 connection.receive(message.get("text"))
+        except asyncio.CancelledError:
+            if not connection.given_up:
+                raise
         finally:
             self._open.discard(connection)
+            self._unsigned.discard(connection)
             connection.gone()
 
     async def _keep(self) -> None:
@@ -144,14 +143,17 @@ class _Connection:
         "_announced",
         "_catching_up",
         "_closing",
+        "_ended",
         "_listening",
         "_outbox",
         "_outbox_bytes",
         "_pending_close",
         "_send",
         "_sender",
+        "_serving",
         "_session",
         "_sockets",
+        "given_up",
     )
 
     def __init__(self, sockets: Sockets, send: SendAsgi, session_id: str) -> None:
@@ -166,6 +168,11 @@ class _Connection:
         self._catching_up = False
         self._announced = False
         self._closing = False
+        self._ended = False
+        self.given_up = False
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving = serving
 
     def greet(self) -> None:
         """Say hello."""
@@ -204,12 +211,16 @@ class _Connection:
 
     def gone(self) -> None:
         """The socket is closed: listen no more."""
-        if self._listening is not None:
-            self._sockets._hub.forget(self._listening, self._deliver)
-            self._listening = None
+        self._ended = True
+        self._leave_hub()
         self._session.state = SessionState.CLOSING
         if self._sender is not None:
             self._sender.cancel()
+
+    def _leave_hub(self) -> None:
+        if self._listening is not None:
+            self._sockets._hub.forget(self._listening, self._deliver)
+            self._listening = None
 
     async def drained(self) -> None:
         """Wait until the outgoing queue is empty."""
@@ -224,6 +235,8 @@ class _Connection:
             principal = await context.store.read(
                 lambda reader: authenticate_device(reader, request.body.token)
             )
+            if session.is_closing():
+                return  # the client left meanwhile: nobody would take the listener out again
             stream = principal.customer_id
             hub = self._sockets._hub
             if hub.count(stream) >= self._sockets._limits.connections_per_account:
@@ -245,13 +258,24 @@ class _Connection:
             log.exception("session.sign_in_failed", session_id=session.session_id)
             self.act(session.refused(request, _internal(), self._wall_ms()))
             return
-        if session.state is SessionState.CLOSING:
+        if session.is_closing():
             return
         ready, resumed = session.signed_in(principal, where, request, self._wall_ms())
+        self._sockets._unsigned.discard(self)
         self.act([ready])
-        if isinstance(request, Resume) and not resumed:
-            await self._send_snapshot(principal.customer_id)
-        await self._catch_up()
+        await self._follow(snapshot=isinstance(request, Resume) and not resumed)
+
+    async def _follow(self, *, snapshot: bool = False) -> None:
+        """Bring the client up to date and go live; if that cannot be done, it resumes on a new connection."""
+        principal = self._session.principal
+        assert principal is not None
+        try:
+            if snapshot:
+                await self._send_snapshot(principal.customer_id)
+            await self._catch_up()
+        except Exception:
+            log.exception("session.catch_up_failed", session_id=self._session.session_id)
+            self.act([self._session.close_failed()])
 
     async def _send_snapshot(self, customer_id: str) -> None:
         """Orders and the number they are current at, from one committed state."""
@@ -277,7 +301,7 @@ class _Connection:
             message = self._session.event(happened)
             if message is None:
                 self._catching_up = True
-                self._spawn(self._catch_up())
+                self._spawn(self._follow())
                 return
             self._enqueue(message.data)
 
@@ -351,8 +375,17 @@ class _Connection:
             return
         self._closing = True
         self._pending_close = close
+        self._leave_hub()
         if self._sender is None:
             self._sender = asyncio.create_task(self._drain())
+        # A client that reads nothing would keep the close, and with it this connection, waiting for ever.
+        asyncio.get_running_loop().call_later(_CLOSE_WITHIN_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """End the connection's task; the server then drops the transport."""
+        if not self._ended:
+            self.given_up = True
+            self._serving.cancel()
 
     async def _drain(self) -> None:
         """Send what waits, then the close if one is due. Ends when there is nothing left."""
@@ -378,6 +411,13 @@ class _Connection:
 
 def _page_after(stream: str, seq: int, reader: Reader) -> list[RecordedEvent]:
     return events_after(reader, stream, seq, _REPLAY)
+
+
+async def _refuse(send: SendAsgi, status: int, text: str) -> None:
+    """Answer the handshake with an HTTP status instead of a connection."""
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": text.encode()})
 
 
 def _internal() -> VitrineError:

@@ -135,13 +135,15 @@ async def test_an_answer_lost_after_success_is_found_by_asking_and_charged_once(
     assert shop.effects() == ["authorize", "capture"]
 
 
-async def test_a_request_that_never_arrives_is_known_to_have_failed(shop: OpenGateway) -> None:
+async def test_a_request_that_never_arrives_is_sent_anew_and_then_known_to_have_failed(
+    shop: OpenGateway,
+) -> None:
     customer = await shop.customer("never_arrives", "visa")
     async with shop.headset(customer) as headset:
         order_id = await buy(headset, customer, "KUPPEL-LAMP:digital", card="never_arrives")
         declined = await headset.event("payment.declined", order_id=order_id)
         assert declined["body"]["decline_class"] == "soft_retry_later"
-        assert told(headset, order_id) == ["order.placed", "payment.unknown", "payment.declined"]
+        assert told(headset, order_id) == ["order.placed", *3 * ["payment.unknown"], "payment.declined"]
         assert shop.effects() == []
         await pay(headset, order_id, customer.methods["visa"])
         await ended(headset, order_id)

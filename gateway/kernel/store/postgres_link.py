@@ -68,6 +68,7 @@ class Link:
             pool_reset_on_return=None,
             isolation_level="AUTOCOMMIT",
             use_native_hstore=False,
+            hide_parameters=True,
         )
         self.cursor: psycopg.Cursor[Any]
 

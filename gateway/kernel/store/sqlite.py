@@ -50,7 +50,11 @@ def connect(path: Path, *, read_only: bool = False) -> tuple[sqlite3.Connection,
         raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("PRAGMA synchronous=FULL")
     engine = create_engine(
-        "sqlite://", creator=lambda: raw, poolclass=StaticPool, isolation_level="AUTOCOMMIT"
+        "sqlite://",
+        creator=lambda: raw,
+        poolclass=StaticPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # values may be secrets; errors are logged
     )
     return raw, engine.connect()
 

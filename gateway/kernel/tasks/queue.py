@@ -66,6 +66,11 @@ _OPEN = Statement(
     .select_from(task)
     .where(task.c.state.in_([TaskState.READY.value, TaskState.RUNNING.value]))
 )
+_UNPARK = Statement(
+    update(task)
+    .where(task.c.task_id == bindparam("its_id"), task.c.state == TaskState.PARKED.value)
+    .values(state=TaskState.READY.value, attempts=0, due_at_ms=bindparam("now"))
+)
 _PARKED = Statement(
     select(task.c.task_id, task.c.kind, task.c.subject, task.c.attempts, task.c.last_error)
     .where(task.c.state == TaskState.PARKED.value)
@@ -183,6 +188,14 @@ def open_tasks(reader: Reader) -> int:
     assert row is not None
     count: int = row.open_tasks
     return count
+
+
+def retry_parked(uow: UnitOfWork, task_id: str) -> bool:
+    """Let a parked task run again from its first attempt; False if it is not parked."""
+    moved = uow.run(_UNPARK, {"its_id": task_id, "now": uow.now_ms}) == 1
+    if moved:
+        uow.signal(TASKS_SIGNAL)
+    return moved
 
 
 def parked_tasks(reader: Reader, most: int = 100) -> list[Any]:

@@ -119,6 +119,7 @@ def upgrade() -> None:
         sa.Column("tax_minor", sa.BigInteger(), nullable=False),
         sa.Column("shipping_minor", sa.BigInteger(), nullable=False),
         sa.Column("ship_to", sa.Text(), nullable=True),
+        sa.Column("refund_requested", sa.Integer(), nullable=False),
         sa.Column("pay_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("order_id", name=op.f("pk_customer_order")),
@@ -133,6 +134,13 @@ def upgrade() -> None:
             unique=False,
             sqlite_where=sa.text("pay_until_ms IS NOT NULL"),
             postgresql_where=sa.text("pay_until_ms IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_customer_order_unpaid_of",
+            ["customer_id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'placed'"),
+            postgresql_where=sa.text("state = 'placed'"),
         )
 
     op.create_table(
