@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -66,6 +67,8 @@ def read_yaml(path: Path, name: str) -> tuple[SourceDocument | None, list[Proble
         return None, [Problem(name, 1, "", "is not UTF-8 text")]
     try:
         yaml = YAML(typ="safe", pure=True)
+        # Bounded while it is read, not by the interpreter's stack: other parts of a gateway raise that limit.
+        yaml.max_depth = 2 * MAX_DEPTH
         root = yaml.compose(text)
         if root is None:
             return None, [Problem(name, 1, "", "the file is empty")]
@@ -73,13 +76,13 @@ def read_yaml(path: Path, name: str) -> tuple[SourceDocument | None, list[Proble
         return SourceDocument(name, reading.value(root, ()), reading.lines), reading.problems(name)
     except _RefusedError as refused:
         return None, [Problem(name, refused.line, field_name(refused.path), refused.message)]
+    except MaxDepthExceededError as error:
+        return None, [Problem(name, error.problem_mark.line + 1, "", "is nested too deeply")]
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         return None, [Problem(name, mark.line + 1 if mark else 1, "", f"is not YAML: {error.problem}")]
     except YAMLError as error:
         return None, [Problem(name, 1, "", f"is not YAML: {str(error).splitlines()[0]}")]
-    except RecursionError:
-        return None, [Problem(name, 1, "", "is nested too deeply")]
 
 
 class _Reading:

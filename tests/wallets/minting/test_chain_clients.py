@@ -178,6 +178,10 @@ async def test_same_bytes_again_are_told_as_known_or_used(node):
     await node.client.send_raw(raw)
     with pytest.raises((AlreadyKnown, NonceTooLow)):
         await node.client.send_raw(raw)
+    # A node may take a moment to put it into a block.
+    async with asyncio.timeout(5):
+        while not await node.client.balance(SOMEONE):
+            await asyncio.sleep(0.02)
     assert await node.client.balance(SOMEONE) == 1
 
 
