@@ -12,10 +12,11 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   format, lint, types, import contract, generated files"
 	@echo "make bench   measure speed and memory as ratios"
+	@echo "make format  format the code; make lock  pin dependencies anew; make clean  remove what was made"
 
 $(READY): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing pinned dependencies into $(VENV) ..."
+	@echo "Installing pinned dependencies into $(VENV), once, about a minute ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
@@ -33,7 +34,7 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m wallets.minting.contract.build --check
 	@$(BIN)/python -m gateway.protocol.generate --check
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -45,6 +46,9 @@ def serve(
     mint: Annotated[bool | None, typer.Option("--mint/--no-mint", help="Sell minted tokens.")] = None,
 ) -> None:
     """Run the gateway until it is stopped, and print its addresses."""
+    from sqlalchemy.exc import OperationalError
+
+    from gateway.kernel.errors import VitrineError
     from gateway.serving import run
 
     settings = _settings(host=host, port=port, data_dir=data_dir, mint=mint)
@@ -62,7 +66,13 @@ def serve(
         # Addresses are for copying: a narrow terminal may wrap them, but nothing is cut off.
         Console(width=max(_out.width, 120)).print("[bold]Vitrine is open.[/]", table)
 
-    run(settings, ready=ready)
+    try:
+        run(settings, ready=ready)
+    except (OSError, OverflowError, RuntimeError, VitrineError, OperationalError) as error:
+        # A busy port, a database or chain that does not answer: the reason, not where in our code.
+        reason = error.message if isinstance(error, VitrineError) else str(error).splitlines()[0]
+        _say(_err, f"Vitrine cannot open: {reason}", "red")
+        raise typer.Exit(1) from None
 
 
 @products.command("import")
@@ -82,13 +92,13 @@ def import_products(
                 f"{merchant.places} places"
             )
         for warning in report.warnings:
-            _err.print(f"[yellow]{warning.file}:{warning.line}[/] {warning.field}: {warning.message}")
+            _say(_err, str(warning), "yellow")
 
     try:
         _with_gateway(data_dir, work)
     except CatalogInvalidError as error:
         for problem in error.problems:
-            _err.print(f"[red]{problem.file}:{problem.line}[/] {problem.field}: {problem.message}")
+            _say(_err, str(problem), "red")
         raise typer.Exit(1) from None
 
 
@@ -98,7 +108,7 @@ def list_merchants(data_dir: DataDir = None) -> None:
 
     async def work(gateway: Gateway) -> None:
         for merchant in gateway.context.catalog.current.merchants.values():
-            _out.print(f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
+            _say(_out, f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
 
     _with_gateway(data_dir, work)
 
@@ -128,7 +138,12 @@ def merchant_books(
 
     async def work(gateway: Gateway) -> None:
         merchant = gateway.context.catalog.current.merchant_by_slug(slug)
-        table = Table("account", "unit", "balance")
+        table = Table(
+            Column("account", overflow="fold"),
+            "unit",
+            Column("balance", justify="right"),
+            caption="minor units; debit +, credit -",
+        )
         for balance in await books(gateway.context, merchant.merchant_id):
             table.add_row(balance["account"], balance["unit"], str(balance["amount"]))
         _out.print(table)
@@ -192,16 +207,21 @@ def tasks(
 
     async def work(gateway: Gateway) -> None:
         if retry is not None and not await gateway.context.store.write(lambda uow: retry_parked(uow, retry)):
-            _err.print(f"[red]{retry} is not parked[/]")
+            _say(_err, f"{retry} is not parked", "red")
             raise typer.Exit(1)
         waiting, parked = await gateway.context.store.read(
             lambda reader: (open_tasks(reader), parked_tasks(reader))
         )
         _out.print(f"{waiting} open, {len(parked)} parked")
         for one in parked:
-            _out.print(f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
+            _say(_out, f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
 
     _with_gateway(data_dir, work)
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: what it says may come from files, and a program may read it."""
+    console.print(Text(text, style=style or ""), soft_wrap=True)
 
 
 def _settings(**given: Any) -> Any:
@@ -210,7 +230,7 @@ def _settings(**given: Any) -> Any:
     try:
         return Settings.load(**{name: value for name, value in given.items() if value is not None})
     except SettingsError as error:
-        _err.print(f"[red]{error}[/]")
+        _say(_err, str(error), "red")
         raise typer.Exit(2) from None
 
 
@@ -233,8 +253,8 @@ def _with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[Non
     except VitrineError as error:
         if hasattr(error, "problems"):
             raise
-        _err.print(f"[red]{error.code}[/] {error.message}")
+        _say(_err, f"{error.code}: {error.message}", "red")
         raise typer.Exit(1) from None
     except RuntimeError as error:
-        _err.print(f"[red]{error}[/]; stop it first, or use the HTTP API")
+        _say(_err, f"{error}; stop it first, or use the HTTP API", "red")
         raise typer.Exit(1) from None

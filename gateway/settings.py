@@ -80,5 +80,6 @@ def _parse(name: str, type_name: str, text: str) -> Any:
             case "str":
                 return text
     except (KeyError, ValueError) as error:
-        raise SettingsError(f"{_PREFIX}{name.upper()} is not a {type_name}") from error
+        wanted = {"bool": "neither on nor off", "int": "not a whole number"}.get(type_name, "not usable")
+        raise SettingsError(f"{_PREFIX}{name.upper()} is {wanted}: {text[:40]!r}") from error
     raise SettingsError(f"{_PREFIX}{name.upper()} cannot be given in the environment")

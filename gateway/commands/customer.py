@@ -35,6 +35,15 @@ from gateway.protocol.messages import (
     WalletList,
 )
 
+_OWNERSHIP = {
+    "fulfilled": "owned",
+    "captured": "owned",
+    "granted": "owned",
+    "capture_failed": "returning",
+    "revoked": "returned",
+}
+"""What a leg's or entitlement's state means to whoever looks into the wallet."""
+
 
 async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -> Any:
     """Carry out a command and return the body of its ``ok``. Raises VitrineError for ``error``."""
@@ -210,6 +219,7 @@ async def wallet(context: Context, who: DevicePrincipal) -> Any:
     items = await context.store.read(lambda reader: digital_items(reader, who.customer_id))
     snapshot = context.catalog.current
     for item in items:
+        item["state"] = _OWNERSHIP.get(item["state"], item["state"])
         variant = snapshot.variant(item.pop("merchant_id"), item["sku"])
         item["title"] = variant.title.get("en") or next(iter(variant.title.values()))
         digital = variant.digital

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.commands.context import Context
 from gateway.http import customer_api, merchant_api, problems, public, token_metadata
@@ -12,6 +12,17 @@ from gateway.http.challenges import Challenges, challenge_router
 from gateway.http.limits import BodyLimit
 
 CONNECT_PATH = "/v1/connect"
+
+
+class _NoSocketHere:
+    """Refuses a WebSocket at any other path with 404, and says where it is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        headers = [(b"content-type", b"text/plain")]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        body = f"the socket is at {CONNECT_PATH}\n".encode()
+        await send({"type": "websocket.http.response.body", "body": body})
 
 
 def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None) -> FastAPI:
@@ -35,4 +46,5 @@ def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None
     if challenges is not None:
         app.include_router(challenge_router(challenges))
     app.router.routes.append(WebSocketRoute(CONNECT_PATH, sockets))
+    app.router.routes.append(WebSocketRoute("/{path:path}", _NoSocketHere()))
     return app

@@ -8,6 +8,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from gateway.catalog.problems import CatalogInvalidError
 from gateway.kernel.errors import VitrineError
@@ -55,6 +56,17 @@ def install(app: FastAPI) -> None:
         if error.code not in ERROR_CODES:
             log.error("http.unlisted_error", code=error.code, path=request.url.path)
         return problem(error)
+
+    @app.exception_handler(HTTPException)
+    async def _framework(request: Request, error: HTTPException) -> JSONResponse:
+        # The framework's own answers: unknown paths, wrong methods.
+        document = {"type": "about:blank", "title": error.detail, "status": error.status_code}
+        return JSONResponse(
+            document,
+            status_code=error.status_code,
+            headers=error.headers,
+            media_type="application/problem+json",
+        )
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -6,13 +6,19 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from gateway.http.callers import InContext
 from gateway.kernel.tasks.queue import open_tasks, parked_tasks
 from gateway.protocol.schema import asyncapi_document, message_schema, message_schemas
 
 router = APIRouter()
+
+
+@router.get("/", include_in_schema=False)
+async def front() -> Response:
+    """Whoever opens the gateway in a browser finds the API's documents."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/healthz", tags=["operation"])

@@ -84,7 +84,11 @@ Action = SignIn | Perform | Send | Close
 
 
 class Session:
-    """One connection. Times are milliseconds of any steady clock the caller keeps to."""
+    """One connection.
+
+    Two clocks, both in milliseconds and both read by the caller: ``steady_ms`` never jumps and is for
+    time-outs and rates, ``now_ms`` is the time of day that messages carry.
+    """
 
     __slots__ = (
         "_allowance",
@@ -103,7 +107,7 @@ class Session:
         "state",
     )
 
-    def __init__(self, session_id: str, server: str, limits: SessionLimits, now_ms: int) -> None:
+    def __init__(self, session_id: str, server: str, limits: SessionLimits, steady_ms: int) -> None:
         self.session_id = session_id
         self.state = SessionState.AWAITING_AUTH
         self.principal: DevicePrincipal | None = None
@@ -111,14 +115,14 @@ class Session:
         self.sent_seq = 0
         """Number of the last event handed out."""
         self.acknowledged = 0
-        self.heard_at_ms = now_ms
+        self.heard_at_ms = steady_ms
         self.resumed_from: int | None = None
         self._server = server
         self._limits = limits
         self._next_id = 0
         self._in_flight = 0
         self._allowance = float(limits.burst)
-        self._allowance_at_ms = now_ms
+        self._allowance_at_ms = steady_ms
 
     def is_closing(self) -> bool:
         """Whether the connection is ending or has ended."""
@@ -147,11 +151,11 @@ class Session:
             },
         )
 
-    def received(self, raw: str | bytes | None, now_ms: int) -> list[Action]:
+    def received(self, raw: str | bytes | None, steady_ms: int, now_ms: int) -> list[Action]:
         """Take one text message (None: it was not text) and say what to do."""
         if self.state is SessionState.CLOSING:
             return []
-        self.heard_at_ms = now_ms
+        self.heard_at_ms = steady_ms
         if raw is None:
             return [self._close(CloseCode.PROTOCOL_VIOLATED, "messages are text")]
         if self.state is not SessionState.READY and len(raw) > self._limits.before_auth_bytes:
@@ -175,14 +179,14 @@ class Session:
         if isinstance(message, Heartbeat):
             self.acknowledged = max(self.acknowledged, min(message.body.seq, self.sent_seq))
             return [self._send("heartbeat", now_ms, {"seq": self.sent_seq}, re=message.id)]
-        return [self._admit(message, now_ms)]
+        return [self._admit(message, steady_ms, now_ms)]
 
-    def _admit(self, command: AnyCommand, now_ms: int) -> Action:
+    def _admit(self, command: AnyCommand, steady_ms: int, now_ms: int) -> Action:
         """Apply the limits: a token bucket for the rate, a count for what is in flight."""
         limits = self._limits
-        earned = (now_ms - self._allowance_at_ms) * limits.commands_per_second / 1000
+        earned = (steady_ms - self._allowance_at_ms) * limits.commands_per_second / 1000
         self._allowance = min(limits.burst, self._allowance + earned)
-        self._allowance_at_ms = now_ms
+        self._allowance_at_ms = steady_ms
         if self._allowance < 1:
             wait_ms = int((1 - self._allowance) * 1000 / limits.commands_per_second) + 1
             return self._error(
@@ -262,9 +266,9 @@ class Session:
         self._in_flight -= 1
         return self._error(error, command.id, now_ms)
 
-    def tick(self, now_ms: int) -> Close | None:
+    def tick(self, steady_ms: int) -> Close | None:
         """Call now and then: ends connections that do not sign in, fall silent, or whose token ended."""
-        limits, silent_ms = self._limits, now_ms - self.heard_at_ms
+        limits, silent_ms = self._limits, steady_ms - self.heard_at_ms
         unknown = self.state in (SessionState.AWAITING_AUTH, SessionState.AUTHENTICATING)
         if unknown and silent_ms >= limits.auth_timeout_ms:
             return self._close(CloseCode.AUTH_TIMEOUT, "no sign-in in time")

@@ -180,7 +180,7 @@ class _Connection:
 
     def receive(self, text: str | None) -> None:
         """Hand a message to the core."""
-        self.act(self._session.received(text, steady_ms()))
+        self.act(self._session.received(text, steady_ms(), self._wall_ms()))
 
     def act(self, actions: list[Action]) -> None:
         """Carry out what the core decided."""

@@ -15,6 +15,7 @@ from gateway.protocol.close_codes import CloseCode
 from gateway.sessions.core import Close, Perform, Send, Session, SessionLimits, SessionState, SignIn
 
 LIMITS = SessionLimits(in_flight=2, commands_per_second=10, burst=3, heartbeat_ms=1000, auth_timeout_ms=500)
+NOW_MS = 1_795_000_000_000
 WHO = DevicePrincipal("cus_1", "dev_1", 10**15)
 
 
@@ -24,7 +25,7 @@ def session(limits: SessionLimits = LIMITS) -> Session:
 
 def ready(limits: SessionLimits = LIMITS, seq: int = 5) -> Session:
     made = session(limits)
-    (action,) = made.received(text("auth", {"token": "t"}), 0)
+    (action,) = made.received(text("auth", {"token": "t"}), 0, NOW_MS)
     assert isinstance(action, SignIn)
     made.signed_in(WHO, Position("epoch_1", seq), action.request, 0)
     return made
@@ -58,30 +59,30 @@ def test_hello_names_versions_nonce_and_limits() -> None:
 @pytest.mark.parametrize("raw", [GET, text("heartbeat", {"seq": 1})])
 def test_anything_before_sign_in_closes(raw: str) -> None:
     made = session()
-    (action,) = made.received(raw, 0)
+    (action,) = made.received(raw, 0, NOW_MS)
     assert isinstance(action, Close) and action.code is CloseCode.PROTOCOL_VIOLATED
     assert made.state is SessionState.CLOSING
-    assert made.received(GET, 0) == []
+    assert made.received(GET, 0, NOW_MS) == []
 
 
 def test_an_unreadable_first_message_is_explained_and_closes() -> None:
-    error, close = session().received("{", 0)
+    error, close = session().received("{", 0, NOW_MS)
     assert sent(error)["body"]["code"] == "message.malformed"
     assert isinstance(close, Close)
 
 
 def test_before_sign_in_messages_are_small() -> None:
-    (action,) = session().received(text("auth", {"token": "t" * 9000}), 0)
+    (action,) = session().received(text("auth", {"token": "t" * 9000}), 0, NOW_MS)
     assert isinstance(action, Close) and action.code is CloseCode.MESSAGE_TOO_LARGE
 
 
 def test_signing_in_twice_closes() -> None:
-    (action,) = ready().received(text("auth", {"token": "t"}), 0)
+    (action,) = ready().received(text("auth", {"token": "t"}), 0, NOW_MS)
     assert isinstance(action, Close) and action.code is CloseCode.PROTOCOL_VIOLATED
 
 
 def test_messages_that_are_not_text_close() -> None:
-    (action,) = ready().received(None, 0)
+    (action,) = ready().received(None, 0, NOW_MS)
     assert isinstance(action, Close) and action.code is CloseCode.PROTOCOL_VIOLATED
 
 
@@ -91,7 +92,7 @@ def test_messages_that_are_not_text_close() -> None:
 )
 def test_a_bad_token_is_answered_and_closed_for_good(code: str, close: CloseCode) -> None:
     made = session()
-    (action,) = made.received(text("auth", {"token": "t"}), 0)
+    (action,) = made.received(text("auth", {"token": "t"}), 0, NOW_MS)
     assert isinstance(action, SignIn)
     error, closing = made.refused(action.request, ForbiddenError(code, "no"), 0)
     assert sent(error)["body"]["code"] == code
@@ -100,7 +101,7 @@ def test_a_bad_token_is_answered_and_closed_for_good(code: str, close: CloseCode
 
 def test_ready_tells_where_the_stream_stands() -> None:
     made = session()
-    (action,) = made.received(text("auth", {"token": "t"}), 0)
+    (action,) = made.received(text("auth", {"token": "t"}), 0, NOW_MS)
     assert isinstance(action, SignIn)
     message, resumed = made.signed_in(WHO, Position("epoch_1", 5), action.request, 0)
     assert not resumed
@@ -121,7 +122,7 @@ def test_resume_continues_only_a_stream_it_was_part_of(
     epoch: str, seq: int, resumed: bool, continues_at: int
 ) -> None:
     made = session()
-    (action,) = made.received(text("resume", {"token": "t", "epoch": epoch, "seq": seq}), 0)
+    (action,) = made.received(text("resume", {"token": "t", "epoch": epoch, "seq": seq}), 0, NOW_MS)
     assert isinstance(action, SignIn)
     message, did = made.signed_in(WHO, Position("epoch_1", 5), action.request, 0)
     assert did is resumed
@@ -139,36 +140,36 @@ def test_only_the_next_event_goes_out() -> None:
 
 def test_commands_in_flight_are_bounded() -> None:
     made = ready()
-    first, second, third = (made.received(GET, 0)[0] for _ in range(3))
+    first, second, third = (made.received(GET, 0, NOW_MS)[0] for _ in range(3))
     assert isinstance(first, Perform) and isinstance(second, Perform)
     assert sent(third)["body"]["code"] == "command.too_many_in_flight"
     made.replied(first.command, {}, 0)
-    assert isinstance(made.received(GET, 1000)[0], Perform)
+    assert isinstance(made.received(GET, 1000, NOW_MS)[0], Perform)
 
 
 def test_the_rate_is_bounded_and_says_when_to_come_back() -> None:
     made = ready()
     for _ in range(3):
-        (action,) = made.received(GET, 0)
+        (action,) = made.received(GET, 0, NOW_MS)
         assert isinstance(action, Perform)
         made.replied(action.command, {}, 0)
-    body = sent(made.received(GET, 0)[0])["body"]
+    body = sent(made.received(GET, 0, NOW_MS)[0])["body"]
     assert body["code"] == "command.rate_limited"
     assert body["class"] == "retry"
-    assert isinstance(made.received(GET, body["retry_after_ms"])[0], Perform)
+    assert isinstance(made.received(GET, body["retry_after_ms"], NOW_MS)[0], Perform)
 
 
 def test_errors_carry_the_id_of_the_command() -> None:
-    (action,) = ready().received(text("order.steal", {}), 0)
+    (action,) = ready().received(text("order.steal", {}), 0, NOW_MS)
     assert sent(action)["re"] == "m1"
 
 
 def test_a_heartbeat_acknowledges_and_answers_with_the_last_number() -> None:
     made = ready(seq=5)
-    (action,) = made.received(text("heartbeat", {"seq": 4}), 0)
+    (action,) = made.received(text("heartbeat", {"seq": 4}), 0, NOW_MS)
     assert sent(action)["body"] == {"seq": 5}
     assert made.acknowledged == 5 or made.acknowledged == 4
-    (action,) = made.received(text("heartbeat", {"seq": 99}), 0)
+    (action,) = made.received(text("heartbeat", {"seq": 99}), 0, NOW_MS)
     assert made.acknowledged <= made.sent_seq
 
 
@@ -185,7 +186,14 @@ def test_silence_ends_a_connection() -> None:
 
 def test_no_message_of_the_core_holds_the_token() -> None:
     made = session()
-    (action,) = made.received(text("auth", {"token": "vdt_canary"}), 0)
+    (action,) = made.received(text("auth", {"token": "vdt_canary"}), 0, NOW_MS)
     assert isinstance(action, SignIn)
     messages = made.refused(action.request, ForbiddenError("auth.invalid_token", "no"), 0)
     assert all(b"vdt_canary" not in message.data for message in messages if isinstance(message, Send))
+
+
+def test_messages_carry_the_time_of_day_and_not_of_the_steady_clock() -> None:
+    made = ready()
+    for raw in (text("heartbeat", {"seq": 1}), text("order.steal", {}), "{"):
+        (action,) = made.received(raw, 7, NOW_MS)
+        assert sent(action)["ts"] == "2026-11-18T11:06:40.000Z"
