@@ -16,7 +16,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from gateway.app import Gateway
 from gateway.kernel.errors import VitrineError
@@ -28,6 +27,9 @@ from samples.shop import CATALOG, Shop, prepare
 
 # A person types here: the usual ten seconds to sign in and twenty between heartbeats are for programs.
 PATIENT = SessionLimits(auth_timeout_ms=120_000, heartbeat_ms=120_000)
+
+LAMP = "kuppel-lamp"
+"""The product that the README buys."""
 
 # The tool assumes that a message fits into one line of the terminal and would let the next input cover it.
 _WHOLE_LINES = "grep --line-buffered -o '[{CF].*'"
@@ -57,7 +59,7 @@ async def _serve(settings: Settings, catalog: Path, *, as_json: bool) -> None:
     except OSError as error:
         raise RuntimeError(
             f"{settings.host}:{settings.port} cannot be used ({error.strerror}); "
-            "choose another port: VITRINE_PORT=8081 make serve"
+            "choose another port and folder: VITRINE_PORT=8081 VITRINE_DATA_DIR=var2 make serve"
         ) from error
     settings = replace(settings, port=listening.getsockname()[1])
     gateway = await Gateway.open(settings)
@@ -81,22 +83,23 @@ def _print_sheet(console: Console, settings: Settings, shop: Shop) -> None:
     console.print("[bold green]Vitrine is open.[/] Ctrl-C ends it; everything stays in", end=" ")
     console.print(f"{settings.data_dir}/", markup=False)
     console.print()
-    table = Table.grid(padding=(0, 2))
-    for name, address, note in (
+    for name, value, note in (
         ("socket", socket, SUBPROTOCOL),
         ("HTTP API", f"{base}/docs", "merchants and customers"),
         ("protocol", f"{base}/v1/asyncapi.json", "AsyncAPI 3"),
         ("health", f"{base}/readyz", ""),
+        ("customer", shop.customer_id, f"{shop.customer}, with two test cards"),
+        ("token", shop.token, f"of {shop.customer}'s headset"),
+        ("API key", shop.api_key, f"of {shop.merchant}"),
     ):
-        table.add_row(f"  [cyan]{name}[/]", address, f"[dim]{note}[/]")
-    console.print(table)
+        console.print(f"  [cyan]{name:<8}[/]  {value}  [dim]{note}[/]", soft_wrap=True)
     console.print()
     console.print("[bold]Shop by hand.[/] In a second terminal:")
     _paste(console, f".venv/bin/websockets '{socket}?subprotocol={SUBPROTOCOL}' | {_WHOLE_LINES}")
-    console.print(f"then paste line by line; [bold]{shop.customer}[/] is a customer with two test cards:")
+    console.print(f"then paste line by line, as [bold]{shop.customer}[/]; Ctrl-D ends the connection:")
     for message in (
         {"id": "1", "type": "auth", "body": {"token": shop.token}},
-        {"id": "2", "type": "catalog.list", "body": {"merchant": shop.merchant, "limit": 2}},
+        {"id": "2", "type": "catalog.get", "body": {"merchant": shop.merchant, "handle": LAMP}},
         {"id": "3", "type": "payment.methods"},
     ):
         _paste(console, json.dumps(message, separators=(",", ":")))

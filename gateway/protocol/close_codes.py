@@ -32,4 +32,4 @@ class CloseCode(IntEnum):
             return "stop; send smaller messages"
         if self in (CloseCode.INTERNAL_ERROR, CloseCode.RESTART) or 4000 <= self <= 4499:
             return "reconnect with jittered back-off and resume"
-        return "stop; sign in again or mend the client"
+        return "stop; sign in again or fix the client"

@@ -90,7 +90,7 @@ def _opening(gateway: Announced, opened_s: float) -> list[Text | Table]:
 def _farewell(took_s: float) -> list[Text | Table]:
     told = Text.assemble(
         (f"{len(WISHES)} purchases, every step done, {took_s:.1f} s.", "bold green"),
-        " Its data are gone again.",
+        " Its data has been deleted.",
     )
     following = Table.grid(padding=(0, 2))
     for command, meaning in (

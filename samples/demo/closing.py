@@ -34,7 +34,7 @@ def wallet(document: Document, customer: str) -> list[RenderableType]:
             "" if item["serial"] is None else f"no. {item['serial']}",
             short(item["token_id"], 4, 4),
             short(item["transaction_hash"]),
-            "owned" if item["state"] == "captured" else item["state"],
+            item["state"],
         )
     first = items[0]
     where = f"at {short(document['address'])}, contract {short(first['contract'])} on the embedded chain"

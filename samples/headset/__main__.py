@@ -1,6 +1,8 @@
-"""A headset that shops: ``python -m samples.headset --token TOKEN KUPPEL-LAMP:bundle FJORD-MUG:physical``.
+"""A headset that shops at a running gateway.
 
-Signs in to a running gateway (``make serve`` prints a token), buys each SKU in the format named after the
+``.venv/bin/python -m samples.headset --token TOKEN KUPPEL-LAMP:bundle MONSTERA:physical``
+
+Signs in (``make serve`` prints a token), buys each SKU in the format named after the
 colon with the first stored card, and prints every event until the orders have ended. What it has to remember,
 its place in the stream and the keys that were not answered yet, is kept in a file, so that it can be stopped
 at any moment and started again.
@@ -13,9 +15,13 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from gateway.kernel.money import Money
 from samples.headset.client import CommandError, Document, Headset, Memory, SignInRefusedError
 
+SIGN_IN_WITHIN_S = 5.0
+ENDS_WITHIN_S = 60.0
 ENDS = ("order.completed", "order.canceled", "payment.declined")
 SHIP_TO = {
     "name": "Ada Example",
@@ -33,9 +39,33 @@ def consents(required: list[str]) -> list[Document]:
 
 
 def show(event: Document) -> None:
-    """Print an event on one line."""
-    body = " ".join(f"{name}={value}" for name, value in event["body"].items() if name != "order_id")
-    print(f"{event['seq']:>4}  {event['type']:<22} {body}"[:160])
+    """Print an event on one line, whole, behind the end of its order's id."""
+    body = dict(event["body"])
+    order = body.pop("order_id", "")[-6:]
+    told = " ".join(f"{name}={_text(value)}" for name, value in body.items() if value is not None)
+    print(f"{event['seq']:>4}  {order:<6}  {event['type']:<22} {told}".rstrip(), flush=True)
+
+
+def _text(value: Any) -> str:
+    """``196.00 EUR`` for an amount; the values alone of other documents."""
+    match value:
+        case {"amount_minor": int(amount), "currency": str(currency)}:
+            return str(Money(amount, currency))
+        case dict():
+            return " ".join(_text(one) for one in value.values())
+        case list():
+            return ", ".join(_text(one) for one in value) or "none"
+        case _:
+            return str(value)
+
+
+async def finish(headset: Headset) -> None:
+    """Send again, with its key, what an earlier run sent and did not see answered."""
+    for key, unanswered in list(headset.memory.pending.items()):
+        try:
+            await headset.command(unanswered["type"], unanswered["body"], key=key)
+        except CommandError as refused:
+            print(f"{unanswered['type']} of an earlier run: {refused}")
 
 
 async def buy(headset: Headset, merchant: str, item: str, method: str) -> str:
@@ -59,26 +89,42 @@ async def buy(headset: Headset, merchant: str, item: str, method: str) -> str:
             **({"ship_to": SHIP_TO} if quote["ship_to_required"] else {}),
         },
     )
-    ended = await headset.event(ENDS[0], order_id=placed["order_id"], or_types=ENDS[1:], within_s=60)
+    order_id = placed["order_id"]
+    try:
+        ended = await headset.event(ENDS[0], order_id=order_id, or_types=ENDS[1:], within_s=ENDS_WITHIN_S)
+    except TimeoutError:
+        raise TimeoutError(f"{order_id} has not ended within {ENDS_WITHIN_S:.0f} s") from None
     return str(ended["type"])
 
 
 async def shop(url: str, token: str, merchant: str, items: list[str], memory: Path) -> int:
     """Buy everything, one after the other; 0 if every order was completed."""
-    async with Headset(url, token, memory=Memory(memory), on_event=show) as headset:
+    headset = Headset(
+        url,
+        token,
+        memory=Memory(memory),
+        on_event=show,
+        on_waiting=lambda: print(f"waiting for {url} ...", flush=True),
+        sign_in_within_s=SIGN_IN_WITHIN_S,
+    )
+    async with headset:
+        await finish(headset)
         methods = (await headset.command("payment.methods"))["methods"]
         if not methods:
             print("no stored card; store one first", file=sys.stderr)
             return 1
         ends = [await buy(headset, merchant, item, methods[0]["payment_method_id"]) for item in items]
         wallet = await headset.command("wallet.list")
-        print(f"the wallet holds {len(wallet['items'])} digital items")
+        owned = [item["sku"] for item in wallet["items"] if item["state"] == "owned"]
+        print(f"digital items in the wallet: {', '.join(owned) or 'none'}")
     return 0 if all(end == ENDS[0] for end in ends) else 1
 
 
 def main() -> int:
     """Read the arguments and shop."""
-    parser = argparse.ArgumentParser(prog="python -m samples.headset", description="A headset that shops.")
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m samples.headset", description="A headset that shops."
+    )
     parser.add_argument("items", nargs="+", metavar="SKU:FORMAT", help="digital, physical or bundle")
     parser.add_argument("--token", required=True, help="a device token of the customer")
     parser.add_argument("--url", default="ws://127.0.0.1:8080/v1/connect")

@@ -37,7 +37,11 @@ class CommandError(Exception):
 
 
 class SignInRefusedError(Exception):
-    """The gateway closed for good: another token is needed, or the client must be mended."""
+    """No connection, and trying again would not help.
+
+    The gateway closed for good (another token is needed, or the client must be fixed), or it did not answer
+    for as long as this headset waits.
+    """
 
 
 class Memory:
@@ -62,7 +66,12 @@ class Memory:
 
 
 class Headset:
-    """One signed-in connection that mends itself. Use as an async context manager."""
+    """One signed-in connection that opens itself again. Use as an async context manager.
+
+    ``sign_in_within_s`` bounds the wait for the first sign-in (None: no bound of its own), and
+    ``give_up_after_s`` how long a gateway that was there may be away. ``on_waiting`` is called once each time
+    that a connection cannot be opened, before the attempts that follow.
+    """
 
     def __init__(
         self,
@@ -71,12 +80,16 @@ class Headset:
         *,
         memory: Memory | None = None,
         on_event: Callable[[Document], None] | None = None,
+        on_waiting: Callable[[], None] | None = None,
+        sign_in_within_s: float | None = None,
         give_up_after_s: float = 60.0,
     ) -> None:
         self._url = url
         self._token = token
         self.memory = memory or Memory()
         self._on_event = on_event
+        self._on_waiting = on_waiting
+        self._sign_in_within_s = sign_in_within_s
         self._give_up_after_s = give_up_after_s
         self._socket: ClientConnection | None = None
         self._waiting: dict[str, asyncio.Future[Document]] = {}
@@ -92,10 +105,13 @@ class Headset:
     async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(self._keep_connected())
         try:
-            await self._until_ready()
-        except BaseException:
+            async with asyncio.timeout(self._sign_in_within_s):
+                await self._until_ready()
+        except BaseException as error:
             # Nobody would end the reader otherwise: ``__aexit__`` follows only a successful entry.
             await self.__aexit__()
+            if isinstance(error, TimeoutError):
+                raise SignInRefusedError(f"{self._url} does not answer") from error
             raise
         return self
 
@@ -194,7 +210,7 @@ class Headset:
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
-        pause_s, lost_at = 0.1, loop.time()
+        pause_s, lost_at, waiting_told = 0.1, loop.time(), False
         try:
             while True:
                 try:
@@ -212,17 +228,24 @@ class Headset:
                 except ConnectionClosed as closed:
                     code = closed.rcvd.code if closed.rcvd is not None else 1006
                     if 4500 <= code <= 4999:
-                        raise SignInRefusedError(f"{code}") from closed
+                        reason = (closed.rcvd.reason if closed.rcvd is not None else "") or "no reason given"
+                        raise SignInRefusedError(
+                            f"the gateway closed the connection: {reason} ({code})"
+                        ) from closed
                 except (OSError, InvalidStatus, WebSocketException, TimeoutError):
                     pass  # the gateway is away: try again below
                 if self._ready.is_set():
-                    lost_at = loop.time()
+                    lost_at, waiting_told = loop.time(), False
+                elif not waiting_told:
+                    waiting_told = True
+                    if self._on_waiting is not None:
+                        self._on_waiting()
                 self._ready.clear()
                 for waiting in self._waiting.values():
                     if not waiting.done():
                         waiting.set_exception(ConnectionClosed(None, None))
                 if loop.time() - lost_at > self._give_up_after_s:
-                    raise SignInRefusedError("the gateway does not answer")
+                    raise SignInRefusedError(f"{self._url} does not answer")
                 await asyncio.sleep(random.uniform(0, pause_s))
                 pause_s = min(pause_s * 2, 5.0)
         except SignInRefusedError as refused:

@@ -73,7 +73,7 @@ def test_links_lead_to_files_that_exist(document) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_source_files_exist(document) -> None:
-    """Paths in backticks that begin with a folder of the house."""
+    """Paths in backticks that begin with a folder of the repository."""
     folders = r"(?:gateway|wallets|fulfillment|samples|tests|bench|unity_bridge|docs)"
     for named in re.findall(rf"`({folders}/[\w./-]+)`", document.read_text()):
         assert (ROOT / named).exists(), f"{document.name} names {named}"

@@ -68,6 +68,7 @@ async def test_demo_buys_all_three_formats_and_shows_what_is_left(tmp_path: Path
         r"captured +180\.00 EUR for the parcel",
         r"stock +20 → 19 left in mitte",
         r"Wallet of ada",
+        r"(?m)^ Kuppel table lamp .* owned *$",
         r"Books of atelier-nord +in EUR; money, goods and tokens all sum to zero",
         r"VAT owed to DE, 19 % .* 45\.63",
         r"3 purchases, every step done, \d+\.\d s\.",
@@ -136,6 +137,8 @@ async def test_serve_ends_cleanly_and_finds_everything_again(tmp_path: Path) -> 
             assert line, f"it ended early: {said}"
             said += line.decode()
         (token,) = re.findall(r'"token":"(vdt_[\w-]+)"', said)
+        assert re.search(r"^  customer +cus_\w+", said, re.MULTILINE)
+        assert re.search(r"^  API key +\S+", said, re.MULTILINE)
         (url,) = re.findall(r"(ws://127\.0\.0\.1:\d+/v1/connect) ", said)
         tokens.append(token)
         async with Headset(url, token) as headset:
@@ -157,4 +160,7 @@ async def test_serve_says_what_to_do_about_a_taken_port(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         code, _, err = await _run("samples.serve", "--port", port, "--data-dir", str(tmp_path))
     assert code == 1
-    assert f"127.0.0.1:{port} cannot be used" in err and "VITRINE_PORT" in err
+    assert (
+        f"127.0.0.1:{port} cannot be used" in err
+        and "VITRINE_PORT=8081 VITRINE_DATA_DIR=var2 make serve" in err
+    )

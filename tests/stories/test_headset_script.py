@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import sys
 from pathlib import Path
 
+import pytest
+
+from samples.headset.client import Headset, Memory, SignInRefusedError
 from tests.support.gateway import OpenGateway
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +35,10 @@ async def test_the_headset_script_buys_and_starts_again_where_it_was(
     code, output = await run(shop, customer.token, memory, "KUPPEL-LAMP:bundle", "MONSTERA:physical")
     assert code == 0, output
     assert output.count("order.completed") == 2
-    assert "the wallet holds 1 digital items" in output
+    assert "digital items in the wallet: KUPPEL-LAMP\n" in output
+    assert re.search(r"order\.placed +merchant=atelier-nord total=196\.00 EUR$", output, re.MULTILINE)
+    assert re.search(r"transaction_hash=0x[0-9a-f]{64}", output), "lines are whole"
+    assert "amount_minor" not in output
     code, output = await run(shop, customer.token, memory, "KUPPEL-LAMP:digital")
     assert code == 0, output
     assert "order.placed" in output and output.count("order.completed") == 1
@@ -42,3 +50,44 @@ async def test_the_headset_script_fails_for_a_refused_order(shop: OpenGateway, t
     code, output = await run(shop, customer.token, tmp_path / "headset.json", "NOTHING:digital")
     assert code == 1
     assert "sku.not_found" in output
+
+
+async def test_the_headset_script_says_why_it_may_not_sign_in(shop: OpenGateway, tmp_path: Path) -> None:
+    code, output = await run(shop, "vdt_nobody", tmp_path / "headset.json", "KUPPEL-LAMP:digital")
+    assert code == 1
+    assert "could not buy: the gateway closed the connection: auth.invalid_token (4501)" in output
+
+
+async def test_the_headset_script_finishes_what_an_earlier_run_had_sent(
+    shop: OpenGateway, tmp_path: Path
+) -> None:
+    customer = await shop.customer("visa")
+    file = tmp_path / "headset.json"
+    body = {
+        "merchant": "atelier-nord",
+        "items": [{"sku": "KUPPEL-LAMP", "format": "digital"}],
+        "currency": "EUR",
+        "country": "DE",
+    }
+    memory = Memory(file)
+    memory.pending = {
+        "asked-before": {"type": "quote.create", "body": body},
+        "refused": {"type": "quote.create", "body": body | {"currency": "ZZZ"}},
+    }
+    memory.save()
+    code, output = await run(shop, customer.token, file, "KUPPEL-LAMP:digital")
+    assert code == 0, output
+    assert "quote.create of an earlier run: price.not_offered" in output
+    assert Memory(file).pending == {}
+
+
+async def test_a_headset_gives_up_when_nobody_answers_its_first_sign_in() -> None:
+    waited: list[str] = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"ws://127.0.0.1:{taken.getsockname()[1]}/v1/connect"
+        headset = Headset(url, "vdt_any", on_waiting=lambda: waited.append(url), sign_in_within_s=0.5)
+        with pytest.raises(SignInRefusedError, match="does not answer"):
+            async with headset:
+                pass
+    assert waited == [url], "told once"

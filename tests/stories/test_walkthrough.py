@@ -19,6 +19,7 @@ README = (ROOT / "README.md").read_text()
 (SECTION,) = re.findall(r"^## Buy something by hand\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
 LINES: list[str] = re.findall(r"^```json\n(.+?)\n```$", SECTION, re.MULTILINE)
 (COMMAND,) = re.findall(r"^\.venv/bin/(websockets .+)$", SECTION, re.MULTILINE)
+WORDS: list[str] = re.findall(r"`([A-Z_]+)`", SECTION.split("replace five words")[1].split("\n")[0])
 # In the order in which the README says that they arrive; the two captures look alike here.
 EVENTS: list[str] = re.findall(r"`(\w+\.\w+)`", SECTION.split("**Watch.**")[1].split("\n")[0])
 
@@ -80,11 +81,13 @@ def _filled(line: str, **answers: str) -> str:
     """Replace the words in capitals, as the README asks for."""
     for word, answer in answers.items():
         line = line.replace(f'"{word}"', f'"{answer}"')
-    assert not re.search(r'"[A-Z]+(_[A-Z]+)+"', line), f"not replaced: {line}"
+    assert not re.search(rf'"(?:{"|".join(WORDS)})"', line), f"not replaced: {line}"
     return line
 
 
 async def test_readme_walkthrough_buys_a_bundle_by_hand(tmp_path: Path) -> None:
+    capitals = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', "".join(LINES)))
+    assert capitals - {"EUR", "DE"} == set(WORDS), "the README names every word to replace"
     sign_in, look, methods, quote, place, order, wallet, resume = LINES
     async with GatewayProcess(tmp_path, 0, CATALOG) as process:
         gateway = await process.opened()
@@ -95,9 +98,9 @@ async def test_readme_walkthrough_buys_a_bundle_by_hand(tmp_path: Path) -> None:
             ready = await tool.until("ready", "1")
             assert ready["body"]["seq"] == 0
 
-            products = (await tool.ask(look))["products"]
-            assert len(products) == 2
-            assert all(len(one["model"]["size_m"]) == 3 for one in products[0]["variants"])
+            product = (await tool.ask(look))["product"]
+            assert [one["sku"] for one in product["variants"]] == ["KUPPEL-LAMP"]
+            assert all(len(one["model"]["size_m"]) == 3 for one in product["variants"])
             (card,) = [one for one in (await tool.ask(methods))["methods"] if one["last4"] == "4242"]
             quoted = await tool.ask(quote)
             assert quoted["total"] == {"amount_minor": 19600, "currency": "EUR"}
@@ -114,7 +117,7 @@ async def test_readme_walkthrough_buys_a_bundle_by_hand(tmp_path: Path) -> None:
             assert looked["state"] == "completed"
             assert looked["payment"]["captured_minor"] == 19600
             (item,) = (await tool.ask(wallet))["items"]
-            assert (item["kind"], item["sku"]) == ("token", "KUPPEL-LAMP")
+            assert (item["kind"], item["sku"], item["state"]) == ("token", "KUPPEL-LAMP", "owned")
 
             again = await tool.ask(buying)
             assert (again["order_id"], again["replayed"]) == (placed["order_id"], True)
