@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import structlog
-from fastapi import FastAPI
 
 from fulfillment.backends.embedded import EmbeddedBackend
 from fulfillment.backends.embedded_work import Pace
@@ -23,7 +22,7 @@ from gateway.catalog.assets import AssetStore
 from gateway.catalog.service import Catalog
 from gateway.catalog.taxes import TaxTable
 from gateway.commands.context import Context
-from gateway.http.api import create_api
+from gateway.http.api import Front, create_api
 from gateway.http.challenges import Challenges, ShownChallenge
 from gateway.kernel.clock import Clock, SystemClock
 from gateway.kernel.events.log import EventLog
@@ -68,7 +67,7 @@ class Gateway:
         self._closing = AsyncExitStack()
         self.context: Context
         self.sockets: Sockets
-        self.asgi: FastAPI
+        self.asgi: Front
         self.vault: EmbeddedVault
         self.backend: EmbeddedBackend
         self.minting: Minting | None = None
@@ -170,7 +169,7 @@ class Gateway:
         self.sockets = Sockets(self.context, hub, settings.limits, SERVER)
         self.sockets.start()
         closing.push_async_callback(self.sockets.stop)
-        self.asgi = create_api(self.context, self.sockets, self._challenges(store))
+        self.asgi = Front(create_api(self.context, self._challenges(store)), self.sockets)
 
     async def _open_minting(self, store: Store, rules: ProcessRules) -> Custody:
         """Signer, chain, contract and lanes. The only place where chain libraries are loaded."""

@@ -1,9 +1,8 @@
-"""The HTTP application: routers, errors, and the socket endpoint mounted beside them."""
+"""The HTTP application with its routers and errors, and the front that tells sockets from requests."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.commands.context import Context
@@ -14,19 +13,36 @@ from gateway.http.limits import BodyLimit
 CONNECT_PATH = "/v1/connect"
 
 
-class _NoSocketHere:
-    """Refuses a WebSocket at any other path with 404, and says where it is."""
+class Front:
+    """The gateway's ASGI application: sockets to the session shell, everything else to the HTTP application.
+
+    Sockets pass by the HTTP application's middleware, which would cost memory for as long as a connection
+    is open and time for every message.
+    """
+
+    def __init__(self, http: ASGIApp, sockets: ASGIApp) -> None:
+        self._http = http
+        self._sockets = sockets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        headers = [(b"content-type", b"text/plain")]
-        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
-        body = f"the socket is at {CONNECT_PATH}\n".encode()
-        await send({"type": "websocket.http.response.body", "body": body})
+        if scope["type"] != "websocket":
+            await self._http(scope, receive, send)
+        elif scope["path"] == CONNECT_PATH:
+            await self._sockets(scope, receive, send)
+        else:
+            await _no_socket_here(receive, send)
 
 
-def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None) -> FastAPI:
-    """Return the gateway's ASGI application. ``challenges`` only with the simulated acquirer."""
+async def _no_socket_here(receive: Receive, send: Send) -> None:
+    await receive()
+    headers = [(b"content-type", b"text/plain")]
+    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+    body = f"the socket is at {CONNECT_PATH}\n".encode()
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def create_api(context: Context, challenges: Challenges | None) -> FastAPI:
+    """Return the HTTP application. ``challenges`` only with the simulated acquirer."""
     app = FastAPI(
         title="Vitrine",
         version="1",
@@ -45,6 +61,4 @@ def create_api(context: Context, sockets: ASGIApp, challenges: Challenges | None
     app.include_router(merchant_api.router)
     if challenges is not None:
         app.include_router(challenge_router(challenges))
-    app.router.routes.append(WebSocketRoute(CONNECT_PATH, sockets))
-    app.router.routes.append(WebSocketRoute("/{path:path}", _NoSocketHere()))
     return app

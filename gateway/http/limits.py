@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,14 +47,15 @@ class BodyLimit:
 
         async def watched(message: Message) -> None:
             nonlocal answered
+            if seen > self._most_bytes and not answered:
+                return  # a framework answers its own way to a body that breaks off; ours follows
             answered = True
             await send(message)
 
-        try:
+        with suppress(_TooLargeError):
             await self._app(scope, counted, watched)
-        except _TooLargeError:
-            if not answered:
-                await self._refuse(scope, receive, send)
+        if seen > self._most_bytes and not answered:
+            await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = InvalidError("message.too_large", f"A request may have {self._most_bytes} bytes.")

@@ -48,6 +48,7 @@ class Background:
             asyncio.create_task(self._forever(self._reconcile), name="vault-reconciler"),
             asyncio.create_task(self._forever(self._follow_feed), name="order-backend-feed"),
             asyncio.create_task(self._forever(self._sweep), name="expiry-sweep"),
+            asyncio.create_task(self._forever(self._expire), name="unpaid-orders"),
         ]
 
     async def stop(self) -> None:
@@ -88,6 +89,9 @@ class Background:
     async def _sweep(self) -> None:
         await asyncio.sleep(_SWEEP_S)
         await self._store.write(partial(expiry.sweep, limit=_PAGE), lane=Lane.BACKGROUND)
+
+    async def _expire(self) -> None:
+        await asyncio.sleep(_SWEEP_S)
         for order_id in await self._store.read(partial(unpaid_orders, most=_PAGE)):
             try:
                 await self._store.write(partial(expire_order, order_id=order_id), lane=Lane.BACKGROUND)

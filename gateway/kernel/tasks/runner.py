@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 _LEASE_CHECK_S = 5.0
 _IDLE_S = 1.0
+_LOOK_AFTER_S = 0.005
 
 
 class TaskRunner:
@@ -32,6 +33,7 @@ class TaskRunner:
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._look: asyncio.TimerHandle | None = None
         store.signals.on(queue.TASKS_SIGNAL, self._wake.set)
 
     def start(self) -> None:
@@ -93,7 +95,13 @@ class TaskRunner:
 
     def _landed(self, working: asyncio.Task[None]) -> None:
         self._in_flight.discard(working)
-        # A sibling of the same order and kind may have waited for this one.
+        # A sibling of the same order and kind may have waited for this one. Many land together: one look
+        # for all of them.
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
         self._wake.set()
 
     async def _idle_s(self) -> float:
