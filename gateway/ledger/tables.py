@@ -14,8 +14,8 @@ ledger_transaction = Table(
     Column("merchant_id", Text, nullable=False),
     Column("order_id", Text),
     Column("at_ms", BigInteger, nullable=False),
-    Index("ix_ledger_transaction_order", "order_id"),
     Index("ix_ledger_transaction_merchant", "merchant_id", "ledger_transaction_id"),
+    sqlite_with_rowid=False,
 )
 
 ledger_entry = Table(
@@ -26,4 +26,5 @@ ledger_entry = Table(
     Column("account", Text, nullable=False),
     Column("unit", Text, nullable=False),
     Column("amount", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

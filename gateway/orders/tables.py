@@ -72,6 +72,7 @@ order = Table(
         sqlite_where=text("pay_until_ms IS NOT NULL"),
         postgresql_where=text("pay_until_ms IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
 )
 
 order_line = Table(
@@ -117,6 +118,7 @@ leg = Table(
     Column("capture_operation_id", Text),
     Column("token", Text),  # JSON: chain id, contract, token id, serial, transaction
     CheckConstraint("amount_minor >= 0 AND tax_minor >= 0 AND tax_minor <= amount_minor", name="amounts"),
+    sqlite_with_rowid=False,
 )
 
 consent = Table(

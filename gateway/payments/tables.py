@@ -40,6 +40,7 @@ payment_intent = Table(
     CheckConstraint("captured_minor + voided_minor <= authorized_minor", name="captured_within_authorized"),
     CheckConstraint("refunded_minor <= captured_minor", name="refunded_within_captured"),
     CheckConstraint("authorized_minor <= amount_minor", name="authorized_within_amount"),
+    sqlite_with_rowid=False,
 )
 
 payment_attempt = Table(
@@ -54,6 +55,7 @@ payment_attempt = Table(
     Column("decline", Text),
     Column("created_at_ms", BigInteger, nullable=False),
     Index("ix_payment_attempt_order", "order_id"),
+    sqlite_with_rowid=False,
 )
 
 reconciliation = Table(
@@ -82,4 +84,5 @@ payment_operation = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
     Index("ix_payment_operation_order", "order_id"),
+    sqlite_with_rowid=False,
 )

@@ -25,16 +25,23 @@ def used(seed: Seed, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def shop_around() -> None:
         async with opened(seed, folder) as shop:
-            customer = await shop.customer("visa", "insufficient_funds")
+            customer = await shop.customer("visa", "insufficient_funds", "capture_declined")
             async with shop.headset(customer) as headset:
                 orders = [
                     await buy(headset, customer, item)
-                    for item in ("KUPPEL-LAMP:bundle", "DUSK-PRINT:digital:2", "HALM-CHAIR:bundle")
+                    for item in (
+                        "KUPPEL-LAMP:bundle",
+                        "DUSK-PRINT:digital:2",
+                        "HALM-CHAIR:bundle",
+                        "HALM-CHAIR:digital",
+                    )
                 ]
+                orders.append(await buy(headset, customer, "FJORD-MUG:physical", card="capture_declined"))
                 for order_id in orders:
                     await ended(headset, order_id)
-                await shop.refund(orders[1])
-                await headset.event("order.refunded", order_id=orders[1])
+                for given_back in (orders[1], orders[3]):
+                    await shop.refund(given_back)
+                    await headset.event("order.refunded", order_id=given_back)
                 declined = await buy(headset, customer, "FJORD-MUG:physical", card="insufficient_funds")
                 await headset.event("payment.declined", order_id=declined)
                 await headset.command("order.cancel", {"order_id": declined})
@@ -45,6 +52,7 @@ def used(seed: Seed, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 _NEW_OPERATION = "'op_01a20000000000000000000000ff'"
+_UNPAID = "order_id IN (SELECT order_id FROM leg WHERE state = 'capture_failed')"
 DAMAGE = {
     # promise: (database, statement)
     "money of an intent": [
@@ -75,6 +83,7 @@ DAMAGE = {
         ("gateway", "UPDATE ledger_entry SET amount = amount + 1 WHERE account LIKE 'asset:%'"),
         ("gateway", "DELETE FROM ledger_transaction WHERE kind = 'payment.captured'"),
         ("gateway", "UPDATE ledger_transaction SET merchant_id = 'mer_x' WHERE kind = 'leg.delivered'"),
+        ("gateway", "DELETE FROM ledger_transaction WHERE kind = 'leg.delivered_unpaid'"),
     ],
     "parts sum to the order": [
         ("gateway", "UPDATE leg SET amount_minor = amount_minor + 1"),
@@ -84,6 +93,12 @@ DAMAGE = {
         ("gateway", "UPDATE customer_order SET state = 'canceled' WHERE state = 'completed'"),
         ("gateway", "UPDATE customer_order SET state = 'confirmed' WHERE state = 'completed'"),
         ("gateway", "UPDATE leg SET state = 'started' WHERE kind = 'mint'"),
+        ("gateway", "UPDATE leg SET state = 'failed' WHERE state = 'capture_failed'"),
+        ("gateway", "UPDATE leg SET state = 'capture_failed' WHERE kind = 'mint' AND state = 'captured'"),
+        ("gateway", f"UPDATE customer_order SET state = 'canceled' WHERE {_UNPAID}"),
+        ("gateway", f"UPDATE customer_order SET state = 'refunded' WHERE {_UNPAID}"),
+        ("gateway", "UPDATE customer_order SET refund_requested = 1 WHERE state = 'completed'"),
+        ("gateway", "UPDATE customer_order SET pay_until_ms = created_at_ms + 3600001"),
     ],
     "gapless streams": [
         ("gateway", "DELETE FROM event WHERE seq = 3"),
@@ -135,6 +150,8 @@ DAMAGE = {
         ("gateway", "UPDATE event SET type = 'x' WHERE type = 'shipment.dispatched'"),
     ],
     "tokens and legs": [
+        ("gateway", "UPDATE entitlement SET state = 'granted' WHERE state = 'revoked'"),
+        ("gateway", "UPDATE entitlement SET state = 'revoked' WHERE state = 'granted'"),
         ("gateway", "UPDATE leg SET state = 'canceled' WHERE kind = 'mint'"),
         ("gateway", "UPDATE mint SET return_state = 'none'"),
         ("gateway", "DELETE FROM mint"),

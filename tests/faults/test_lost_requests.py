@@ -12,6 +12,7 @@ from tests.support.buying import buy, ended, told
 from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import Seed
 from wallets.vault.port import OperationKind
+from wallets.vault.providers.port import NoAnswerError
 
 
 def lose_the_first(shop: OpenGateway, kind: OperationKind) -> list[str]:
@@ -96,3 +97,58 @@ async def test_one_lost_capture_of_two_delays_only_its_leg(item: str, seed: Seed
             assert (await ended(headset, order_id))["type"] == "order.completed"
         await shop.check()
         assert shop.effects() == ["authorize", "capture", "capture"]
+
+
+async def test_a_lost_authorization_is_asked_for_again_with_the_same_method(
+    seed: Seed, tmp_path: Path
+) -> None:
+    async with opened(seed, tmp_path / "data") as shop:
+        acquirer = shop.gateway.vault.acquirer
+        deliver, lost = acquirer.authorize, []
+
+        async def authorize(order: Any) -> Any:
+            if not lost:
+                lost.append(order)
+                raise NoAnswerError("lost")
+            return await deliver(order)
+
+        acquirer.authorize = authorize  # type: ignore[method-assign]
+        customer = await shop.customer("visa")
+        async with shop.headset(customer) as headset:
+            order_id = await buy(headset, customer, "HALM-CHAIR:digital")
+            assert (await ended(headset, order_id))["type"] == "order.completed"
+            assert told(headset, order_id)[:4] == [
+                "order.placed",
+                "payment.unknown",
+                "payment.authorized",
+                "order.confirmed",
+            ]
+        await shop.check()
+        assert shop.effects() == ["authorize", "capture"]
+        assert shop.evidence.count("payment_attempt") == 2
+        assert shop.evidence.count("payment_attempt", "payment_method_id = ?", customer.methods["visa"]) == 2
+
+
+async def test_an_authorization_that_a_crash_kept_from_the_acquirer_is_asked_for_again(
+    seed: Seed, tmp_path: Path
+) -> None:
+    async with opened(seed, tmp_path / "data") as shop:
+        reached = asyncio.Event()
+
+        async def never(order: Any) -> Any:
+            reached.set()
+            await asyncio.Event().wait()
+
+        shop.gateway.vault.acquirer.authorize = never  # type: ignore[method-assign]
+        customer = await shop.customer("visa")
+        async with shop.headset(customer) as headset:
+            order_id = await buy(headset, customer, "HALM-CHAIR:digital")
+            await asyncio.wait_for(reached.wait(), 5)
+            # The vault has written that it sends; the process dies before it does.
+            for working in tuple(shop.gateway.runner._in_flight):
+                working.cancel()
+            await shop.restart()
+            assert (await ended(headset, order_id))["type"] == "order.completed"
+            assert "payment.declined" not in told(headset, order_id)
+        await shop.check()
+        assert shop.effects() == ["authorize", "capture"]

@@ -45,6 +45,7 @@ _ITEMS = (
     (HARBOUR, "KNOTS-BOOK:digital"),
     (HARBOUR, "RUNNER-TIDE-42:physical"),
 )
+_PAID = ("captured", "returning")
 _LAST_RESORT = (HARBOUR, "LAGOON-HAT:digital")
 
 
@@ -139,7 +140,9 @@ class Shopper:
         """Pay another way or pass the challenge where asked, until the order has ended."""
         while True:
             order = await show(headset, order_id)
-            if order["state"] == "completed" and errand.give_back:
+            # Goods that left and could not be charged stay so: there is nothing to pay back for them.
+            paid = any(leg["state"] in _PAID for line in order["lines"] for leg in line["legs"])
+            if order["state"] == "completed" and errand.give_back and paid:
                 await self._give_back(order)
             elif order["state"] in ("completed", "canceled", "refunded"):
                 return

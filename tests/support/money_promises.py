@@ -188,11 +188,15 @@ def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         expected[merchant, "memo:orders_due_contra", unit] -= owed
     for leg in evidence.rows(
         "SELECT l.*, o.merchant_id, o.currency FROM leg l JOIN customer_order o USING (order_id) "
-        "WHERE EXISTS (SELECT 1 FROM payment_operation p WHERE p.operation_id = l.capture_operation_id "
-        "AND p.state = 'succeeded') AND NOT EXISTS (SELECT 1 FROM payment_operation r "
-        "WHERE r.leg_id = l.leg_id AND r.kind = 'refund' AND r.state = 'succeeded')"
+        "WHERE l.state = 'capture_failed' OR (EXISTS (SELECT 1 FROM payment_operation p "
+        "WHERE p.operation_id = l.capture_operation_id AND p.state = 'succeeded') "
+        "AND NOT EXISTS (SELECT 1 FROM payment_operation r "
+        "WHERE r.leg_id = l.leg_id AND r.kind = 'refund' AND r.state = 'succeeded'))"
     ):
         merchant, unit = leg["merchant_id"], leg["currency"]
+        if leg["state"] == "capture_failed":
+            # Goods that left unpaid: the customer owes them, and what was earned stands.
+            expected[merchant, "asset:receivable", unit] += leg["amount_minor"]
         net = leg["amount_minor"] - leg["tax_minor"]
         expected[merchant, f"income:revenue:{leg['tax_category']}", unit] -= net
         expected[merchant, f"liability:vat:{leg['tax_country']}:{leg['tax_rate_bps']}", unit] -= leg[

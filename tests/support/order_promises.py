@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from gateway.orders.model import LegState, needs_money
+from gateway.orders.purchase import LONGEST_UNPAID_MS
 from tests.support.evidence import MOOT, Evidence
 from tests.support.promises import Violation, by, total
 
@@ -42,10 +43,18 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         order_id, state = order["order_id"], order["state"]
         mine = legs.get(order_id, [])
         states = Counter(leg["state"] for leg in mine)
-        if state == "completed" and not states["captured"] and not states["returning"]:
+        if state == "completed" and not states.keys() & {"captured", "returning", "capture_failed"}:
             yield Violation(promise, order_id, f"completed with legs {dict(states)}")
-        if state == "canceled" and states.keys() - (_ENDED_LEGS - {"captured"}):
+        if state == "canceled" and states.keys() - (_ENDED_LEGS - {"captured", "capture_failed"}):
             yield Violation(promise, order_id, f"canceled with legs {dict(states)}")
+        if state == "refunded" and states.keys() & {"captured", "capture_failed"}:
+            yield Violation(promise, order_id, f"refunded with legs {dict(states)}")
+        for leg in mine:
+            # A token goes back when its capture fails; only goods that left can stay unpaid.
+            if leg["state"] == "capture_failed" and leg["kind"] != "ship":
+                yield Violation(promise, leg["leg_id"], f"{leg['kind']} capture_failed")
+        if (order["pay_until_ms"] or 0) - order["created_at_ms"] > LONGEST_UNPAID_MS:
+            yield Violation(promise, order_id, "reserved for too long without a payment")
         if state in _ENDS and any(needs_money(LegState(leg["state"])) for leg in mine):
             yield Violation(promise, order_id, f"{state} with legs {dict(states)}")
         if not at_rest:
@@ -57,6 +66,8 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             yield Violation(promise, order_id, f"placed at rest, payment {intents[order_id]['state']}")
         if state == "confirmed":
             yield Violation(promise, order_id, f"confirmed at rest with legs {dict(states)}")
+        if order["refund_requested"] and states["captured"]:
+            yield Violation(promise, order_id, f"to be given back, legs {dict(states)}")
         if state in _ENDS and states.keys() - _ENDED_LEGS:
             yield Violation(promise, order_id, f"{state} at rest with legs {dict(states)}")
     if at_rest:
@@ -94,7 +105,13 @@ def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             yield Violation(promise, subject, f"{kind} was told {told[kind, subject]} times")
         told[kind, subject] = 0
     counted = {"order.placed", "order.confirmed", "payment.authorized", *_ENDS.values()}
-    per_leg = {"token.minted", "entitlement.granted", "payment.captured", "payment.refunded"}
+    per_leg = {
+        "token.minted",
+        "entitlement.granted",
+        "entitlement.revoked",
+        "payment.captured",
+        "payment.refunded",
+    }
     for (kind, subject), times in told.items():
         is_leg = subject.startswith("leg_")
         if times and (kind in counted or (kind in per_leg and is_leg)):
@@ -127,8 +144,10 @@ def _once(evidence: Evidence) -> Iterator[tuple[str, str]]:
             yield "token.minted", leg["leg_id"]
         if leg["state"] in ("captured", "returning", "returned") and not leg["amount_minor"]:
             yield "payment.captured", leg["leg_id"]
-    for row in evidence.rows("SELECT leg_id FROM entitlement"):
+    for row in evidence.rows("SELECT leg_id, state FROM entitlement"):
         yield "entitlement.granted", row["leg_id"]
+        if row["state"] == "revoked":
+            yield "entitlement.revoked", row["leg_id"]
     for row in evidence.rows(
         "SELECT leg_id, kind FROM payment_operation WHERE state = 'succeeded' AND kind IN ('capture', 'refund')"
     ):

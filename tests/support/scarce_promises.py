@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from tests.support.evidence import Evidence
+from tests.support.evidence import Evidence, Row
 from tests.support.promises import Violation, by, total
 
 
@@ -120,6 +120,7 @@ def shipments(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         state = "accepted" if beyond["state"] == "picked" else beyond["state"]
         if at_rest and order["state"] != state:
             yield Violation(promise, reference, f"{order['state']} here, {state} at the backend")
+    yield from _parcels_alone(evidence, lines)
     places = Counter(row["leg_id"] for row in lines)
     states = {
         row["leg_id"]: orders[row["fulfillment_order_id"]]["state"]
@@ -143,3 +144,19 @@ def shipments(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     )
     if dispatched != told:
         yield Violation(promise, "dispatch", f"not told once each: {dispatched - told} {told - dispatched}")
+
+
+def _parcels_alone(evidence: Evidence, lines: list[Row]) -> Iterator[Violation]:
+    """A line that is all or nothing shares its fulfillment order with no other line: it may be called back."""
+    line_of = {
+        row["leg_id"]: row
+        for row in evidence.rows(
+            "SELECT g.leg_id, g.line_position, n.failure_policy FROM leg g JOIN order_line n "
+            "ON n.order_id = g.order_id AND n.position = g.line_position"
+        )
+    }
+    for reference, together in by(lines, "fulfillment_order_id").items():
+        found = [line_of[row["leg_id"]] for row in together if row["leg_id"] in line_of]
+        alone = any(row["failure_policy"] == "all_or_nothing" for row in found)
+        if alone and len({row["line_position"] for row in found}) > 1:
+            yield Violation("parcels", reference, "an all-or-nothing line shares its parcel")

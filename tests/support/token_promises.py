@@ -22,6 +22,8 @@ from wallets.minting.contract.calls import (
 )
 
 _ON_CHAIN = ("minted", "final")
+_ENTITLED = {"captured": ["granted"], "returning": ["revoked"], "returned": ["revoked"]}
+"""The entitlements of a leg in this state; in any other it has none."""
 _DELIVERED = ("fulfilled", "captured", "capture_failed", "returning", "returned")
 
 
@@ -87,9 +89,10 @@ def _legs(evidence: Evidence, mints: list[Row], at_rest: bool) -> Iterator[Viola
     by_leg = by(mints, "leg_id")
     for leg in evidence.rows("SELECT l.*, o.customer_id FROM leg l JOIN customer_order o USING (order_id)"):
         if leg["kind"] == "entitle":
-            granted = evidence.count("entitlement", "leg_id = ?", leg["leg_id"])
-            if granted != (leg["state"] in ("captured", "returning", "returned")):
-                yield Violation(promise, leg["leg_id"], f"{granted} entitlements, leg {leg['state']}")
+            rows = evidence.rows("SELECT state FROM entitlement WHERE leg_id = ?", leg["leg_id"])
+            given = [row["state"] for row in rows]
+            if given != _ENTITLED.get(leg["state"], []):
+                yield Violation(promise, leg["leg_id"], f"entitlements {given}, leg {leg['state']}")
         if leg["kind"] != "mint":
             continue
         mint = by_leg.pop(leg["leg_id"], [None])[0]

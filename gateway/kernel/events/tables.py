@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Table, Text
 
 from gateway.kernel.store.schema import metadata
 
@@ -25,5 +25,6 @@ event = Table(
     Column("merchant_id", Text),
     Column("body", Text, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
-    Index("ix_event_merchant", "merchant_id", "event_id"),
+    # One tree instead of two: every query names stream and number.
+    sqlite_with_rowid=False,
 )

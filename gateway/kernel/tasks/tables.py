@@ -30,4 +30,5 @@ task = Table(
         sqlite_where=text("state = 'running'"),
         postgresql_where=text("state = 'running'"),
     ),
+    sqlite_with_rowid=False,
 )

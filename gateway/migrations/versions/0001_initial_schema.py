@@ -124,6 +124,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("order_id", name=op.f("pk_customer_order")),
         sa.UniqueConstraint("quote_id", name=op.f("uq_customer_order_quote_id")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("customer_order", schema=None) as batch_op:
         batch_op.create_index("ix_customer_order_customer", ["customer_id", "order_id"], unique=False)
@@ -191,10 +192,8 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("stream", "seq", name=op.f("pk_event")),
+        sqlite_with_rowid=False,
     )
-    with op.batch_alter_table("event", schema=None) as batch_op:
-        batch_op.create_index("ix_event_merchant", ["merchant_id", "event_id"], unique=False)
-
     op.create_table(
         "fulfillment_line",
         sa.Column("fulfillment_order_id", sa.Text(), nullable=False),
@@ -365,6 +364,7 @@ def upgrade() -> None:
         sa.Column("unit", sa.Text(), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("ledger_transaction_id", "position", name=op.f("pk_ledger_entry")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "ledger_transaction",
@@ -374,12 +374,12 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Text(), nullable=True),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("ledger_transaction_id", name=op.f("pk_ledger_transaction")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("ledger_transaction", schema=None) as batch_op:
         batch_op.create_index(
             "ix_ledger_transaction_merchant", ["merchant_id", "ledger_transaction_id"], unique=False
         )
-        batch_op.create_index("ix_ledger_transaction_order", ["order_id"], unique=False)
 
     op.create_table(
         "leg",
@@ -408,6 +408,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("order_id", "position", name=op.f("pk_leg")),
         sa.UniqueConstraint("leg_id", name=op.f("uq_leg_leg_id")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "merchant",
@@ -465,6 +466,7 @@ def upgrade() -> None:
         sa.Column("decline", sa.Text(), nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_payment_attempt")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("payment_attempt", schema=None) as batch_op:
         batch_op.create_index("ix_payment_attempt_order", ["order_id"], unique=False)
@@ -496,6 +498,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("intent_id", name=op.f("pk_payment_intent")),
         sa.UniqueConstraint("order_id", name=op.f("uq_payment_intent_order_id")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "payment_method",
@@ -528,6 +531,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("operation_id", name=op.f("pk_payment_operation")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("payment_operation", schema=None) as batch_op:
         batch_op.create_index("ix_payment_operation_order", ["order_id"], unique=False)
@@ -583,6 +587,7 @@ def upgrade() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("task_id", name=op.f("pk_task")),
+        sqlite_with_rowid=False,
     )
     with op.batch_alter_table("task", schema=None) as batch_op:
         batch_op.create_index("ix_task_state_due", ["state", "due_at_ms"], unique=False)

@@ -1,0 +1,61 @@
+"""Request bodies are bounded before anybody is asked who they are; models up to a bound of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.http import merchant_api
+from gateway.http.limits import MOST_BODY_BYTES
+from tests.http.conftest import Api
+
+CHUNK = 64 * 1024
+
+
+class Body:
+    """A body without a declared length that counts what was taken of it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.taken < self._size:
+            self.taken += CHUNK
+            yield b"a" * CHUNK
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_unread(api: Api) -> None:
+    answer = await api.http.post("/v1/merchant/customers", content=b"a" * (MOST_BODY_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "message.too_large")
+
+
+@pytest.mark.parametrize("path", ["/v1/merchant/customers", "/v1/merchant/products/plain-mug"])
+async def test_a_body_without_a_length_is_refused_as_soon_as_it_is_too_large(path: str, api: Api) -> None:
+    body = Body(20 * MOST_BODY_BYTES)
+    method = "PUT" if "products" in path else "POST"
+    answer = await api.http.request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "message.too_large")
+    assert body.taken <= MOST_BODY_BYTES + CHUNK
+
+
+async def test_a_body_within_the_bound_is_read_and_its_sender_asked_for_a_key(api: Api) -> None:
+    answer = await api.http.post("/v1/merchant/customers", json={"reference": "a" * (MOST_BODY_BYTES // 2)})
+    assert answer.status_code == 401
+
+
+async def test_a_model_has_its_own_bound_and_is_not_read_for_strangers(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merchant_api, "MAX_MODEL_BYTES", 3 * MOST_BODY_BYTES)
+    stranger = Body(20 * MOST_BODY_BYTES)
+    answer = await api.http.post("/v1/merchant/models", content=stranger)
+    assert answer.status_code == 401 and stranger.taken <= CHUNK
+    large = Body(2 * MOST_BODY_BYTES)
+    answer = await api.http.post("/v1/merchant/models", content=large, headers=api.as_merchant())
+    assert answer.json()["code"] != "message.too_large" and large.taken == 2 * MOST_BODY_BYTES
+    huge = Body(20 * MOST_BODY_BYTES)
+    answer = await api.http.post("/v1/merchant/models", content=huge, headers=api.as_merchant())
+    assert (answer.status_code, answer.json()["code"]) == (413, "message.too_large")
+    assert huge.taken <= 3 * MOST_BODY_BYTES + CHUNK

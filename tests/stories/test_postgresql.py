@@ -1,0 +1,118 @@
+"""The whole gateway on PostgreSQL: repeats of a key sent at once, and a bundle bought end to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.commands import customer as buying
+from gateway.commands import merchant as commands
+from gateway.identity.model import MerchantPrincipal
+from gateway.protocol.messages import OrderCancel, OrderPlace, QuoteCreate
+from gateway.settings import Settings
+from tests.support.buying import buy, ended, legs, show
+from tests.support.gateway import CONSENT, QUICK, OpenGateway, address, free_port
+from tests.support.postgres import PORT, require_server
+from tests.support.seed import ATELIER, SAMPLES
+from wallets.vault.port import CardEntry
+
+ROUNDS = 15
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[OpenGateway]:
+    """A gateway on an empty database, without workers, with the first sample merchant in it."""
+    server = require_server()
+    name = server.create_database()
+    url = f"postgresql://vitrine@/{name}?host={server.folder}&port={PORT}"
+    port = free_port()
+    opened = OpenGateway(f"http://127.0.0.1:{port}", {}, tmp_path / "data")
+    await opened.start(
+        Settings(data_dir=opened.data_dir, database_url=url, port=port, workers=False, **QUICK)
+    )
+    try:
+        context = opened.gateway.context
+        await commands.import_catalog(context, SAMPLES / ATELIER)
+        merchant = context.catalog.current.merchant_by_slug(ATELIER)
+        opened.keys[ATELIER] = await commands.create_api_key(context, merchant.merchant_id, "tests")
+        yield opened
+    finally:
+        await opened.http.aclose()
+        await opened.stop()
+        server.drop_database(name)
+
+
+async def _at_once(send: Callable[[], Awaitable[Any]], apart_s: float) -> list[Any]:
+    """Send a command three times, a moment apart; errors are answers too."""
+
+    async def after(delay_s: float) -> Any:
+        await asyncio.sleep(delay_s)
+        return await send()
+
+    return await asyncio.gather(*(after(turn * apart_s) for turn in range(3)), return_exceptions=True)
+
+
+async def test_repeats_of_a_key_sent_at_once_all_get_the_first_ones_answer(shop: OpenGateway) -> None:
+    context = shop.gateway.context
+    merchant = context.catalog.current.merchant_by_slug(ATELIER)
+    who = MerchantPrincipal(merchant.merchant_id)
+    customer_id = await commands.register(context, who, "ada")
+    device = (await commands.issue_token(context, who, customer_id, kind="headset", name="one")).device
+    card = await commands.add_card(context, customer_id, CardEntry.typed("4242424242424242", 12, 2031, "123"))
+
+    def message(kind: Any, type: str, key: str, body: dict[str, Any]) -> Any:
+        return kind.model_validate({"v": 1, "id": "m", "type": type, "key": key, "body": body})
+
+    for turn in range(ROUNDS):
+        form, sku = ("physical", "FJORD-MUG") if turn % 2 else ("digital", "HALM-CHAIR")
+        asked = {
+            "merchant": ATELIER,
+            "items": [{"sku": sku, "format": form}],
+            "currency": "EUR",
+            "country": "DE",
+        }
+        quoted = await buying.quote(
+            context, device, message(QuoteCreate, "quote.create", f"quote-{turn}", asked)
+        )
+        body = {
+            "quote_id": quoted["quote_id"],
+            "payment_method_id": card["payment_method_id"],
+            "consents": [CONSENT],
+        }
+        if form == "physical":
+            body["ship_to"] = address()
+        place = message(OrderPlace, "order.place", f"place-{turn}", body)
+        apart_s = 0.0003 * (turn % 8)
+        placed = await _at_once(lambda place=place: buying.place(context, device, place), apart_s)
+        assert all(isinstance(answer, dict) for answer in placed), placed
+        (order_id,) = {answer["order_id"] for answer in placed}
+        assert sorted(answer["replayed"] for answer in placed) == [False, True, True]
+        cancel = message(OrderCancel, "order.cancel", f"cancel-{turn}", {"order_id": order_id})
+        canceled = await _at_once(lambda cancel=cancel: buying.cancel(context, device, cancel), apart_s)
+        assert all(isinstance(answer, dict) for answer in canceled), canceled
+        assert {(answer["order_id"], answer["state"]) for answer in canceled} == {(order_id, "canceled")}
+        assert sorted(answer["replayed"] for answer in canceled) == [False, True, True]
+
+
+async def test_a_bundle_is_bought_and_given_back(shop: OpenGateway) -> None:
+    await shop.restart(workers=True)
+    customer = await shop.customer("visa")
+    async with shop.headset(customer) as headset:
+        order_id = await buy(headset, customer, "KUPPEL-LAMP:bundle")
+        last = await ended(headset, order_id)
+        assert (last["type"], last["body"]["captured"]["amount_minor"]) == ("order.completed", 19600)
+        await asyncio.gather(*(shop.refund(order_id, key="refund") for _ in range(3)))
+        await headset.event("order.refunded", order_id=order_id)
+        order = await show(headset, order_id)
+        assert {kind: leg["state"] for kind, leg in legs(order).items()} == {
+            "mint": "returned",
+            "ship": "returned",
+        }
+        money = {account: amount for (account, unit), amount in (await shop.books()).items() if unit == "EUR"}
+        assert money == {}
+        seen = [event["seq"] for event in headset.events]
+        assert seen == list(range(seen[0], seen[0] + len(seen)))
