@@ -8,6 +8,8 @@ import structlog
 
 from fulfillment import shipments
 from fulfillment.backends.port import (
+    BackendLine,
+    BackendOrder,
     BackendReceipt,
     BackendRefusedError,
     BackendUpdate,
@@ -59,10 +61,19 @@ class FulfillmentCalls:
 
     async def send(self, task: Task) -> Sent:
         """Hand a fulfillment order to the backend."""
-        fulfillment_order_id = FulfillmentOrderId(task.payload["fulfillment_order_id"])
-        wanted = await self._store.read(lambda reader: shipments.load(reader, fulfillment_order_id))
+        asked = task.payload
+        fulfillment_order_id = FulfillmentOrderId(asked["reference"])
+        # Lines in the order of their legs' ids, as a later look-up of the same order gives them.
+        wanted = BackendOrder(
+            reference=fulfillment_order_id,
+            order_id=task.subject,
+            merchant_id=asked["merchant_id"],
+            location_code=asked["location_code"],
+            ship_to=asked["ship_to"],
+            lines=tuple(BackendLine(sku, quantity, title) for sku, quantity, title in asked["lines"]),
+        )
         try:
-            receipt = await self._backend.create(shipments.for_backend(wanted))
+            receipt = await self._backend.create(wanted)
         except BackendRefusedError as error:
             return Sent(fulfillment_order_id, None, error.message)
         return Sent(fulfillment_order_id, receipt, None)

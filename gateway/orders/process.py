@@ -174,13 +174,14 @@ def start_mint(purchase: Purchase, leg: Leg) -> None:
 
 def start_shipment(purchase: Purchase, location: str, legs: list[Leg], rules: ProcessRules) -> None:
     """Write the location's fulfillment order and the task that sends it."""
+    ship_to = decode(purchase.row.ship_to)
     fulfillment_order_id = create_fulfillment_order(
         purchase.uow,
         order_id=OrderId(purchase.order_id),
         merchant_id=MerchantId(purchase.merchant_id),
         location_code=location,
         backend=rules.backend,
-        ship_to=decode(purchase.row.ship_to),
+        ship_to=ship_to,
         lines=[
             FulfillmentLine(
                 LegId(leg.leg_id),
@@ -194,7 +195,15 @@ def start_shipment(purchase: Purchase, location: str, legs: list[Leg], rules: Pr
     )
     for leg in legs:
         purchase.move_leg(leg, LegState.STARTED)
-    enqueue(purchase.uow, SEND, purchase.order_id, {"fulfillment_order_id": fulfillment_order_id})
+    # The task carries all that the backend is asked, so nothing has to be read before it is sent.
+    asked = {
+        "reference": fulfillment_order_id,
+        "merchant_id": purchase.merchant_id,
+        "location_code": location,
+        "ship_to": ship_to,
+        "lines": [[leg.sku, leg.quantity, leg.title] for leg in sorted(legs, key=lambda leg: leg.leg_id)],
+    }
+    enqueue(purchase.uow, SEND, purchase.order_id, asked)
 
 
 # --- Fulfilled, captured ----------------------------------------------------------------------------
