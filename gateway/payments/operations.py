@@ -61,23 +61,6 @@ _SUCCEEDED = Statement(
     .order_by(payment_operation.c.operation_id)
     .limit(bindparam("most"))
 )
-_OPEN = Statement(
-    select(payment_operation)
-    .where(
-        payment_operation.c.state.in_(
-            inline(
-                [
-                    OperationState.CREATED.value,
-                    OperationState.UNKNOWN.value,
-                    OperationState.REQUIRES_ACTION.value,
-                ]
-            )
-        ),
-        payment_operation.c.operation_id > bindparam("after"),
-    )
-    .order_by(payment_operation.c.operation_id)
-    .limit(bindparam("most"))
-)
 
 STATE_OF_STATUS: dict[OperationStatus, OperationState] = {
     OperationStatus.SUCCEEDED: OperationState.SUCCEEDED,
@@ -180,11 +163,6 @@ def operations_of(reader: Reader, order_id: str) -> list[Any]:
 def succeeded_operations(reader: Reader, after: str, most: int) -> list[str]:
     """Return ids of operations that succeeded, page by page in their order."""
     return [row.operation_id for row in reader.rows(_SUCCEEDED, {"after": after, "most": most})]
-
-
-def open_operations(reader: Reader, after: str = "", most: int = 200) -> list[Any]:
-    """Return operations without a final answer, page by page in the order of their ids."""
-    return reader.rows(_OPEN, {"after": after, "most": most})
 
 
 def _detail(result: OperationResult) -> str | None:

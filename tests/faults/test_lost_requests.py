@@ -27,6 +27,7 @@ def lose_the_first(shop: OpenGateway, kind: OperationKind) -> list[str]:
             await asyncio.sleep(60)  # the caller's deadline ends it
         return await deliver(wanted, order)
 
+    # The outside world fails here and nowhere else: one method of the simulated acquirer is replaced.
     acquirer._follow_up = follow_up  # type: ignore[method-assign, assignment]
     return lost
 

@@ -65,7 +65,7 @@ class _Transaction:
         sql = "BEGIN ISOLATION LEVEL READ COMMITTED; "
         if locks:
             keys = ", ".join(map(str, sorted({_lock_key(lock) for lock in locks})))
-            sql += f"SELECT pg_advisory_xact_lock(key) FROM unnest(ARRAY[{keys}]::bigint[]) AS key; "  # noqa: S608
+            sql += f"SELECT pg_advisory_xact_lock(key) FROM unnest(ARRAY[{keys}]::bigint[]) AS key; "  # noqa: S608  # integers of ours
         # The clock is read after the locks are held.
         row = self._write_row(
             str(self._batch), "batch = excluded.batch, at_ms = excluded.at_ms RETURNING at_ms", before=sql
