@@ -8,6 +8,7 @@ start random and count up within a millisecond, so ids of one process sort in th
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import secrets
 import threading
@@ -52,7 +53,7 @@ class IdSource(Protocol):
 
 
 class TimeSortedIds:
-    """Ids from the clock and the system's random source.
+    """Ids from the clock and a generator that the system's random source seeds.
 
     They are unique over all threads, and strictly increasing within each thread.
     """
@@ -60,6 +61,7 @@ class TimeSortedIds:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._random = random.Random(secrets.randbits(256))  # noqa: S311  # ids are names, not secrets
         self._stamp: tuple[int, str, Iterator[int]] = (0, f"{0:012x}", count())
 
     def new(self, kind: type[IdT]) -> IdT:
@@ -75,7 +77,7 @@ class TimeSortedIds:
         with self._lock:
             if now > self._stamp[0]:
                 # The top bit stays free so that counting up cannot overflow 64 bits.
-                self._stamp = (now, f"{now:012x}", count(secrets.randbits(63)))
+                self._stamp = (now, f"{now:012x}", count(self._random.getrandbits(63)))
             return self._stamp
 
 

@@ -24,7 +24,7 @@ def post_authorized(purchase: Purchase, amount: Money) -> None:
 
 def post_captured(purchase: Purchase, leg: Leg, provider: str) -> None:
     """The leg's share is ours: out of the memo accounts, into clearing; earned, because it was delivered."""
-    currency, gross = leg.amount.currency, leg.amount.amount_minor
+    currency, gross = leg.currency, leg.amount_minor
     _post(
         purchase,
         "payment.captured",
@@ -38,7 +38,7 @@ def post_captured(purchase: Purchase, leg: Leg, provider: str) -> None:
 
 def post_delivered_unpaid(purchase: Purchase, leg: Leg) -> None:
     """Goods left and their capture failed: the customer owes them, and revenue and tax stand."""
-    currency, gross = leg.amount.currency, leg.amount.amount_minor
+    currency, gross = leg.currency, leg.amount_minor
     _post(
         purchase,
         "leg.delivered_unpaid",
@@ -70,7 +70,7 @@ def post_given_up(purchase: Purchase) -> None:
 
 def post_refunded(purchase: Purchase, leg: Leg, provider: str) -> None:
     """The leg's share went back: revenue and tax are reversed."""
-    currency, gross = leg.amount.currency, leg.amount.amount_minor
+    currency, gross = leg.currency, leg.amount_minor
     _post(
         purchase,
         "payment.refunded",
@@ -142,7 +142,7 @@ def post_token_returned(purchase: Purchase, leg: Leg) -> None:
 
 def _earned(leg: Leg) -> tuple[Entry, ...]:
     """Deferred revenue becomes revenue and the tax in it becomes owed (L7)."""
-    currency, gross, tax = leg.amount.currency, leg.amount.amount_minor, leg.tax.amount_minor
+    currency, gross, tax = leg.currency, leg.amount_minor, leg.tax_minor
     return (
         Entry(accounts.DEFERRED_REVENUE, currency, gross),
         Entry(accounts.revenue(leg.tax_category), currency, tax - gross),

@@ -211,22 +211,31 @@ def start_shipment(purchase: Purchase, location: str, legs: list[Leg], rules: Pr
 
 def fulfilled(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
     """The leg was minted or dispatched: its units are gone for good and its share is captured."""
-    if not purchase.move_leg(leg, LegState.FULFILLED):
+    operation_id = purchase.uow.new_id(OperationId) if leg.amount_minor else None
+    if not purchase.fulfill_leg(leg, operation_id):
         return False
     if leg.hold_id is not None:
         inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
-    capture_leg(purchase, leg, rules)
+    if operation_id is None:
+        captured(purchase, leg, rules)
+    else:
+        ask_for_share(purchase, leg, operation_id)
     return True
 
 
 def capture_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
     """Ask for the leg's share; a leg that costs nothing is captured as it stands."""
-    if not leg.amount:
+    if not leg.amount_minor:
         captured(purchase, leg, rules)
         return
-    intent = purchase.intent()
     operation_id = purchase.uow.new_id(OperationId)
     purchase.set_capture(leg, operation_id)
+    ask_for_share(purchase, leg, operation_id)
+
+
+def ask_for_share(purchase: Purchase, leg: Leg, operation_id: OperationId) -> None:
+    """Write the capture that the leg names, and the task that asks for it."""
+    intent = purchase.intent()
     begin_operation(
         purchase.uow,
         operation_id,
@@ -389,7 +398,7 @@ def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
 
 def refund_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
     """Give the leg's captured share back to the method it came from."""
-    if not leg.amount or leg.capture_operation_id is None:
+    if not leg.amount_minor or leg.capture_operation_id is None:
         returned(purchase, leg, rules)
         return
     operation_id = purchase.uow.new_id(OperationId)
@@ -460,7 +469,7 @@ def end_order(purchase: Purchase) -> None:
     states = {leg.state for leg in purchase.legs}
     if LegState.CAPTURED in states or LegState.CAPTURE_FAILED in states:
         if purchase.move(OrderState.COMPLETED):
-            gross = sum(leg.amount.amount_minor for leg in purchase.legs if holds_goods(leg.state))
+            gross = sum(leg.amount_minor for leg in purchase.legs if holds_goods(leg.state))
             purchase.tell("order.completed", captured=wire_money(Money(gross, purchase.currency)))
         return
     if LegState.RETURNING in states:

@@ -263,9 +263,9 @@ class MintLane:
         now = asyncio.get_running_loop().time()
         has_room = view.in_flight < self._settings.open_transactions
         if view.plain and has_room and now >= self._claims_not_before:
-            # Look a few times during the window whether the batch is full; not at every commit.
+            # Look once during the window whether the batch is full; not at every commit.
             window_s = self._settings.window_ms / 1000
-            return max(min(self._window_left_s(now), window_s / 5), 0.001), False
+            return max(min(self._window_left_s(now), window_s / 2), 0.001), False
         if view.txs:
             return self._settings.poll_ms / 1000, has_room
         return min(_IDLE_S, max(self._claims_not_before - now, 0.05)) if view.plain else _IDLE_S, True

@@ -7,8 +7,7 @@ no gaps; ``epoch`` names the life of the stream and changes only if it is ever r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.kernel.ids import Id
 
@@ -17,8 +16,7 @@ class EventId(Id):
     prefix = "evt"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A fact to be told on a stream. ``body`` holds plain JSON values; never secrets or card data."""
 
     stream: str
@@ -27,8 +25,7 @@ class Event:
     merchant_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
+class RecordedEvent(NamedTuple):
     """An event with its place in its stream. ``body`` is the JSON text as stored."""
 
     event_id: str

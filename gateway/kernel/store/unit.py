@@ -131,7 +131,7 @@ class UnitOfWork(Reader):
             self._cursor.executemany(text, list(map(bind, params)))
 
     def append(self, statement: Statement, params: Params) -> None:
-        """Insert a row at the end of the batch, together with its neighbours' rows for the same table.
+        """Insert or delete a row at the end of the batch, together with its neighbours' rows of that table.
 
         Only for rows that no unit of the same batch needs to read: ledger entries, log lines, task rows.
         """

@@ -142,9 +142,9 @@ def claim(uow: UnitOfWork, kinds: dict[str, TaskKind[Any]], most: int) -> list[T
     return claimed
 
 
-def end(uow: UnitOfWork, task: Task) -> bool:
-    """Delete a finished task. False when the lease was lost: another worker has it, or had it."""
-    return uow.run(_END, {"task_id": task.task_id, "fence": task.fence}) == 1
+def end(uow: UnitOfWork, task: Task) -> None:
+    """Delete a finished task at the end of the batch. After a lost lease it stays: it is another worker's."""
+    uow.append(_END, {"task_id": task.task_id, "fence": task.fence})
 
 
 def retry_later(uow: UnitOfWork, kind: TaskKind[Any], task: Task, error: str) -> None:

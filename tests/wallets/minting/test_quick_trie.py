@@ -1,5 +1,6 @@
 """Tries with the quicker node codec have py-evm's roots, also through a whole chain with the contract."""
 
+import pytest
 import rlp
 from eth.chains.base import Chain
 from eth.db.atomic import AtomicDB
@@ -24,19 +25,49 @@ KEYS = st.binary(min_size=1, max_size=3) | st.sampled_from([bytes([number]) * 32
 VALUES = st.just(b"") | st.binary(min_size=1, max_size=3) | st.binary(min_size=30, max_size=60)
 
 
+CHANGES = st.lists(st.tuples(KEYS, VALUES), max_size=40)
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(KEYS, VALUES), max_size=40))
+@given(CHANGES)
 def test_roots_and_values_equal_those_of_the_general_trie(changes):
-    slow, quick = HexaryTrie({}, prune=True), QuickTrie({}, prune=True)
+    slow, quick = HexaryTrie({}, prune=True), QuickTrie({})
     for key, value in changes:
         slow[key] = value
         quick[key] = value
         assert slow.root_hash == quick.root_hash
-    assert slow.db == quick.db
     for key, _ in changes:
         assert slow[key] == quick[key]
     reread = QuickTrie(slow.db, slow.root_hash)
     assert all(reread[key] == slow[key] for key, _ in changes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES, CHANGES)
+def test_changes_before_the_root_is_asked_for_store_only_its_own_nodes(before, changes):
+    slow, quick = HexaryTrie({}, prune=True), QuickTrie({})
+    for key, value in before:
+        slow[key] = quick[key] = value
+    assert slow.root_hash == quick.root_hash
+    assert slow.db == quick.db
+    for key, value in changes:
+        slow[key] = quick[key] = value
+        assert all(quick[other] == slow[other] for other, _ in before + changes)
+    assert slow.root_hash == quick.root_hash
+    assert slow.db.items() <= quick.db.items()
+
+
+@given(CHANGES, CHANGES)
+def test_changes_are_taken_back_when_their_block_raises(before, changes):
+    trie = QuickTrie({})
+    for key, value in before:
+        trie[key] = value
+    root = trie.root_hash
+    with pytest.raises(ZeroDivisionError), trie.squash_changes() as changing:
+        for key, value in changes:
+            changing[key] = value
+        raise ZeroDivisionError
+    assert trie.root_hash == root
 
 
 ITEM = st.binary(max_size=60) | st.just(b"\x00") | st.just(b"\x80") | st.binary(min_size=32, max_size=32)
