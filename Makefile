@@ -46,10 +46,13 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers .venv-peers.lock var .pytest_cache .mypy_cache .ruff_cache
+
+PIP_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-annotate --no-header --prerelease=if-necessary-or-explicit --quiet
 
 lock:
-	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
-	  --prerelease=if-necessary-or-explicit --quiet --output-file requirements.lock
+	@$(PIP_COMPILE) pyproject.toml --all-extras --output-file requirements.lock
 	@sed -i "1i # Pinned versions of everything, with hashes. Made by 'make lock'; installed by every make target." requirements.lock
+	@$(PIP_COMPILE) tests/peers/requirements.in --output-file tests/peers/requirements.lock
+	@sed -i "1i # The programs of others that tests start, pinned with hashes. Made by 'make lock'." tests/peers/requirements.lock

@@ -18,7 +18,7 @@ from gateway.kernel.errors import UnavailableError, VitrineError
 from gateway.kernel.events.model import RecordedEvent
 from gateway.kernel.ids import IdSource
 from gateway.kernel.store.delivery import Job, Listeners, answer, deliver
-from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.store.unit import Lane, UnitOfWork
 
 
 class UnitMisuseError(AssertionError):
@@ -63,6 +63,8 @@ class BatchLimits:
 
     count: int = 512
     milliseconds: float = 50.0
+    background_milliseconds: float = 10.0
+    """After so long the background units of a batch make way for the interactive ones that came meanwhile."""
     transient_retries: int = 20
 
 
@@ -163,10 +165,14 @@ class BatchRunner:
         self, jobs: list[Job], done: list[Job], recorded: list[RecordedEvent], *, savepoints: bool
     ) -> Job | None:
         """Run units until the end or the time limit. Returns the job whose failure spoils the batch."""
-        deadline = time.monotonic() + self._limits.milliseconds / 1000
+        began = time.monotonic()
+        until = {
+            Lane.INTERACTIVE: began + self._limits.milliseconds / 1000,
+            Lane.BACKGROUND: began + self._limits.background_milliseconds / 1000,
+        }
         now_ms = self._transaction.now_ms(self._clock)
         for job in jobs:
-            if done and time.monotonic() > deadline:
+            if done and time.monotonic() > until[job.lane]:
                 break
             job.value = job.error = None
             if savepoints:

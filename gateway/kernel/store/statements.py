@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import Delete, Insert, Select, Table, Update, insert
+from sqlalchemy import Delete, Insert, Select, Table, Update, column, insert
+from sqlalchemy import table as sql_table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import CompoundSelect
@@ -84,9 +85,15 @@ class Statement:
         return f"Statement({next(iter(self._by_dialect.values()))})"
 
 
-def insert_into(table: Table) -> Statement:
-    """Insert one row with a value for every column, named after the columns."""
-    return Statement(insert(table))
+def insert_into(table: Table, *, without: Iterable[str] = ()) -> Statement:
+    """Insert one row with a value for every column, named after the columns.
+
+    Columns named in ``without`` are not bound, which is cheaper: they get their default or NULL.
+    """
+    if not without:
+        return Statement(insert(table))
+    names = [found.name for found in table.columns if found.name not in set(without)]
+    return Statement(insert(sql_table(table.name, *map(column, names))))
 
 
 def insert_new(table: Table) -> Statement:

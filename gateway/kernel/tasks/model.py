@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from gateway.kernel.ids import Id
-from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.store.unit import Lane, UnitOfWork
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -60,6 +60,8 @@ class TaskKind(Generic[OutcomeT]):
     most_attempts: int = 12
     first_delay_ms: int = 250
     longest_delay_ms: int = 60_000
+    lane: Lane = Lane.BACKGROUND
+    """In which the outcome is recorded; interactive where a customer waits for it."""
 
     def __post_init__(self) -> None:
         assert self.deadline_ms < self.lease_ms

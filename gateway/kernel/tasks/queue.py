@@ -99,23 +99,34 @@ def _claimable(kinds: tuple[str, ...]) -> tuple[Statement, Statement]:
 
 def enqueue(uow: UnitOfWork, kind: str, subject: str, payload: Any, *, due_at_ms: int | None = None) -> None:
     """Write a task with the unit's facts. Without ``due_at_ms`` it is due at once."""
-    uow.append(
-        _INSERT,
-        {
-            "task_id": uow.new_id(TaskId),
-            "kind": kind,
-            "subject": subject,
-            "payload": encode(payload),
-            "state": TaskState.READY.value,
-            "due_at_ms": uow.now_ms if due_at_ms is None else due_at_ms,
-            "attempts": 0,
-            "fence": 0,
-            "lease_until_ms": None,
-            "last_error": None,
-            "created_at_ms": uow.now_ms,
-        },
-    )
+    due = uow.now_ms if due_at_ms is None else due_at_ms
+    uow.append(_INSERT, _row(uow, uow.new_id(TaskId), kind, subject, payload, TaskState.READY, due))
     uow.signal(TASKS_SIGNAL)
+
+
+def insert_running(uow: UnitOfWork, task: Task, lease_until_ms: int) -> None:
+    """Write a task as if it had just been claimed for the first time."""
+    row = _row(uow, task.task_id, task.kind, task.subject, task.payload, TaskState.RUNNING, uow.now_ms)
+    row.update(attempts=task.attempt, fence=task.fence, lease_until_ms=lease_until_ms)
+    uow.append(_INSERT, row)
+
+
+def _row(
+    uow: UnitOfWork, task_id: str, kind: str, subject: str, payload: Any, state: TaskState, due_at_ms: int
+) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "kind": kind,
+        "subject": subject,
+        "payload": encode(payload),
+        "state": state.value,
+        "due_at_ms": due_at_ms,
+        "attempts": 0,
+        "fence": 0,
+        "lease_until_ms": None,
+        "last_error": None,
+        "created_at_ms": uow.now_ms,
+    }
 
 
 def claim(uow: UnitOfWork, kinds: dict[str, TaskKind[Any]], most: int) -> list[Task]:

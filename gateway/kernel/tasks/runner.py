@@ -10,6 +10,7 @@ import structlog
 
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from gateway.kernel.tasks import queue
+from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.model import Task, TaskKind
 
 log = structlog.get_logger(__name__)
@@ -26,8 +27,17 @@ class TaskRunner:
     ``concurrency`` bounds tasks in flight; each holds no thread and no transaction while it waits.
     """
 
-    def __init__(self, store: Store, kinds: Iterable[TaskKind[Any]], *, concurrency: int = 256) -> None:
+    def __init__(
+        self,
+        store: Store,
+        kinds: Iterable[TaskKind[Any]],
+        *,
+        concurrency: int = 256,
+        handover: Handover | None = None,
+    ) -> None:
+        """``handover`` is where units of this process leave tasks for this worker."""
         self._store = store
+        self._handover = handover
         self._kinds = {kind.name: kind for kind in kinds}
         self._concurrency = concurrency
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -42,11 +52,16 @@ class TaskRunner:
         assert self._loop_task is None
         self._stopping = False
         self._loop_task = asyncio.create_task(self._run(), name="task-runner")
+        if self._handover is not None:
+            leases_ms = {kind.name: kind.lease_ms for kind in self._kinds.values()}
+            self._handover.open(leases_ms, self._has_room, self._take)
 
     async def stop(self, *, within_s: float = 10.0) -> None:
         """Claim no more and wait for what is in flight; the rest is resumed by the next start."""
         self._stopping = True
         self._wake.set()
+        if self._handover is not None:
+            self._handover.close()
         if self._loop_task is not None:
             await self._loop_task
             self._loop_task = None
@@ -92,10 +107,21 @@ class TaskRunner:
             lambda uow: queue.claim(uow, self._kinds, free), lane=Lane.BACKGROUND, locks=(queue.CLAIM_LOCK,)
         )
         for task in tasks:
-            working = asyncio.create_task(self._perform(task))
-            self._in_flight.add(working)
-            working.add_done_callback(self._landed)
+            self._begin(task)
         return len(tasks)
+
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < self._concurrency
+
+    def _take(self, task: Task) -> None:
+        """Begin a task that was handed over. One that comes too late is resumed by the next start."""
+        if not self._stopping:
+            self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        working = asyncio.create_task(self._perform(task))
+        self._in_flight.add(working)
+        working.add_done_callback(self._landed)
 
     def _landed(self, working: asyncio.Task[None]) -> None:
         self._in_flight.discard(working)
@@ -130,7 +156,7 @@ class TaskRunner:
                 queue.end(uow, task)
                 kind.record(uow, task, outcome)
 
-            await self._store.write(record, lane=Lane.BACKGROUND)
+            await self._store.write(record, lane=kind.lane)
         except Exception as error:
             log.warning(
                 "task.failed",
