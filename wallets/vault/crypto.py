@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.kernel.documents import encode
-from wallets.vault.kms import KeyUseError, Kms
+from wallets.vault.kms import KeysUnavailableError, KeyUseError, Kms
 
 FORMAT_VERSION = 1
 _NONCE_BYTES = 12
@@ -69,12 +69,17 @@ async def seal(kms: Kms, kek_id: str, place: RecordPlace, plain: bytes) -> Recor
 
 
 async def open_record(kms: Kms, place: RecordPlace, record: Record) -> bytes:
-    """Decrypt, or raise RecordUnreadableError for anything that is not exactly what was sealed here."""
+    """Decrypt, or raise RecordUnreadableError for anything that is not exactly what was sealed here.
+
+    Raises KeysUnavailableError when the key service gives no answer: the record may be all right.
+    """
     if record.format_version != FORMAT_VERSION:
         raise RecordUnreadableError(f"record format {record.format_version} is not known")
     context = place.associated_data()
     try:
         key = await kms.unwrap(record.kek_id, record.wrapped_key, context)
         return AESGCM(key).decrypt(record.nonce, record.ciphertext, context)
+    except KeysUnavailableError:
+        raise
     except (KeyUseError, InvalidTag, ValueError):
         raise RecordUnreadableError(f"record of {place.token_id} does not open") from None

@@ -1,57 +1,70 @@
 """Network response codes and what they mean for the next step.
 
-Sources: Visa Acceptance decline categories and Mastercard merchant advice codes as published by acquirers
-(state of January 2026). Lists of Visa's category 1 differ between providers; the entries here are those all
-of them share. A code without advice is not tried again.
+What a code means is data with source and date (``data/declines.toml``), read once when the program starts.
+A code without advice is not tried again.
 """
 
 from __future__ import annotations
 
-from wallets.vault.port import Decline, DeclineClass
+from typing import Final
 
-_NEVER = DeclineClass.HARD_NEVER
-_LATER = DeclineClass.SOFT_RETRY_LATER
-_FIX = DeclineClass.FIX_DATA
-_SCA = DeclineClass.SOFT_NEEDS_SCA
+from wallets.vault.decline_data import ANY, Blocks, Cap, Ruling, load_caps, load_declines
+from wallets.vault.port import Decline, DeclineClass, MethodKind
+
+TABLE: Final = load_declines()
+CAPS: Final = load_caps()
+ACCOUNTS = "iso20022"
+"""The network of account payments: their codes are ISO 20022 reasons."""
 
 _MESSAGES = {
-    _NEVER: "The bank refused this card. Please use another payment method.",
-    _LATER: "The bank cannot approve this now. Please try later or use another payment method.",
-    _FIX: "Some card details are not right. Please check them.",
-    _SCA: "The bank asks you to confirm this payment.",
+    DeclineClass.HARD_NEVER: "The bank refused this card. Please use another payment method.",
+    DeclineClass.SOFT_RETRY_LATER: (
+        "The bank cannot approve this now. Please try later or use another payment method."
+    ),
+    DeclineClass.FIX_DATA: "Some card details are not right. Please check them.",
+    DeclineClass.SOFT_NEEDS_SCA: "The bank asks you to confirm this payment.",
     DeclineClass.FRAUD_HOLD: "The bank refused this payment. Please use another payment method.",
 }
-
-_BY_CODE: dict[str, DeclineClass] = {
-    # Visa category 1, the issuer will never approve.
-    **dict.fromkeys(("04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3"), _NEVER),
-    # Funds, limits and outages.
-    **dict.fromkeys(("51", "61", "65", "91", "96"), _LATER),
-    # Expiry, PIN, security code.
-    **dict.fromkeys(("54", "55", "N7"), _FIX),
-    "1A": _SCA,
-    "59": DeclineClass.FRAUD_HOLD,
-    # Not a network code: the customer failed or rejected the challenge, and such a payment must not be
-    # authorized (EMV 3-D Secure, transaction status N).
-    "3DS:N": _NEVER,
-}
-
-_BY_BRAND: dict[tuple[str, str], DeclineClass] = {
-    # Visa means a frequency limit; Mastercard online asks for authentication.
-    ("mastercard", "65"): _SCA,
-}
+_CODES = {key: entry.ruling for key, entry in TABLE.codes.items()}
+_ADVICE = {key: entry.ruling for key, entry in TABLE.advice.items()}
 
 
-def classify(brand: str, code: str) -> DeclineClass:
+def ruling(network: str, code: str, advice: str | None = None) -> Ruling:
+    """Return what follows from a raw network code and the network's advice.
+
+    Advice goes first, except before a code that blocks the card or asks for authentication.
+    """
+    by_code = _CODES.get((network, code)) or _CODES.get((ANY, code))
+    by_advice = None if advice is None else _ADVICE.get((network, advice))
+    if by_advice is None:
+        return by_code or TABLE.unlisted
+    if by_code is not None and (
+        by_code.blocks is Blocks.CARD or by_code.decline_class is DeclineClass.SOFT_NEEDS_SCA
+    ):
+        return by_code
+    return by_advice
+
+
+def classify(network: str, code: str, advice: str | None = None) -> DeclineClass:
     """Return the class of a raw network code."""
-    return _BY_BRAND.get((brand, code)) or _BY_CODE.get(code, _NEVER)
+    return ruling(network, code, advice).decline_class
 
 
-def decline(brand: str, code: str) -> Decline:
+def decline(network: str, code: str, advice: str | None = None) -> Decline:
     """Return the decline of a raw network code."""
-    return classified(code, classify(brand, code))
+    return classified(code, classify(network, code, advice), advice)
 
 
-def classified(code: str, decline_class: DeclineClass) -> Decline:
+def classified(code: str, decline_class: DeclineClass, advice: str | None = None) -> Decline:
     """Return a decline whose class is known already, with its message for people."""
-    return Decline(code, decline_class, _MESSAGES[decline_class])
+    return Decline(code, decline_class, _MESSAGES[decline_class], advice)
+
+
+def network_of(kind: str, brand: str) -> str:
+    """Return the network whose rules count for a stored method: its brand, or the account scheme."""
+    return ACCOUNTS if kind == MethodKind.SEPA_DEBIT else brand
+
+
+def caps_of(network: str) -> tuple[Cap, ...]:
+    """Return how many declined attempts the network accepts within which times."""
+    return CAPS.get(network) or CAPS[ANY]

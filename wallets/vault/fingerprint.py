@@ -13,6 +13,14 @@ from wallets.vault.secret import Secret
 _PURPOSE = b"vitrine.vault.card-fingerprint.v1\x00"
 
 
+_REFERENCE_PURPOSE = b"vitrine.vault.reference-fingerprint.v1\x00"
+
+
+async def reference_fingerprint(kms: Kms, key_id: str, kind: str, reference: Secret) -> bytes:
+    """Return the 32-byte fingerprint of a reference of the provider, told apart by kind."""
+    return await kms.mac(key_id, _REFERENCE_PURPOSE + kind.encode() + b"\x00" + reference.reveal().encode())
+
+
 async def card_fingerprint(kms: Kms, key_id: str, number: Secret) -> bytes:
     """Return the 32-byte fingerprint of the whole number."""
     return await kms.mac(key_id, _PURPOSE + number.reveal().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -10,10 +11,16 @@ from gateway.kernel.documents import encode
 from gateway.kernel.money import MAX_AMOUNT_MINOR, Money
 from gateway.kernel.subjects import OperationId
 from wallets.vault.port import (
+    AllowanceTerms,
     Authorize,
     Capture,
+    Increment,
+    Initiation,
+    Limit,
     OperationKind,
     OperationStatus,
+    Payout,
+    Reauthorize,
     Refund,
     Void,
 )
@@ -83,13 +90,13 @@ def status_of(state: OperationState) -> OperationStatus:
             assert_never(state)
 
 
-FollowUp = Capture | Void | Refund
-Request = Authorize | FollowUp
+FollowUp = Capture | Void | Refund | Increment
+Request = Authorize | Reauthorize | FollowUp | Payout
 
 
 def kind_of(request: Request) -> OperationKind:
     match request:
-        case Authorize():
+        case Authorize() | Reauthorize():
             return OperationKind.AUTHORIZE
         case Capture():
             return OperationKind.CAPTURE
@@ -97,12 +104,16 @@ def kind_of(request: Request) -> OperationKind:
             return OperationKind.VOID
         case Refund():
             return OperationKind.REFUND
+        case Increment():
+            return OperationKind.INCREMENT
+        case Payout():
+            return OperationKind.PAYOUT
         case _:
             assert_never(request)
 
 
 def parent_of(request: FollowUp) -> OperationId:
-    """Return the authorization of a capture or void, the capture of a refund."""
+    """Return the authorization of a capture, void or increment, the capture of a refund."""
     return request.capture_id if isinstance(request, Refund) else request.authorization_id
 
 
@@ -121,7 +132,7 @@ def request_digest(request: Request) -> str:
             terms.customer_id,
             terms.merchant_id,
             terms.order_id,
-            terms.channel,
+            channel_text(terms.channel),
             terms.place_id,
             terms.device_id,
             terms.reason,
@@ -140,6 +151,30 @@ def request_digest(request: Request) -> str:
             request.request_challenge,
             request.network_transaction_id,
         ]
+        # Left out where they say nothing, so that requests without them keep the digest they always had.
+        if not is_plain(terms):
+            parts.append(["terms", *_more_terms(terms)])
+        more = _more_of(request)
+        if more != _NO_MORE:
+            parts.append(["request", *more])
+    elif isinstance(request, Reauthorize):
+        parts = [
+            "reauthorize",
+            request.authorization_id,
+            request.amount.amount_minor,
+            request.amount.currency,
+            request.merchant_reason,
+        ]
+    elif isinstance(request, Payout):
+        parts = [
+            "payout",
+            request.payment_method_id,
+            request.customer_id,
+            request.merchant_id,
+            request.order_id,
+            request.amount.amount_minor,
+            request.amount.currency,
+        ]
     else:
         amount = request.amount
         parts = [
@@ -151,39 +186,166 @@ def request_digest(request: Request) -> str:
     return hashlib.blake2b(encode(parts).encode(), digest_size=16).hexdigest()
 
 
+def channel_text(channel: str | frozenset[str]) -> str:
+    """Return the channels of an allowance as they are stored: sorted, with a blank between."""
+    return channel if isinstance(channel, str) else " ".join(sorted(channel))
+
+
+def is_plain(terms: AllowanceTerms) -> bool:
+    """Whether the terms have none of the scopes and limits that few allowances have."""
+    return (
+        terms.not_before_ms == 0
+        and terms.session_id is None
+        and terms.world_id is None
+        and terms.device_key is None
+        and terms.category is None
+        and terms.max_item is None
+        and terms.max_per_hour is None
+        and terms.guardian_id is None
+        and terms.guardian_above is None
+    )
+
+
+def _more_terms(terms: AllowanceTerms) -> list[object]:
+    return [
+        terms.not_before_ms,
+        terms.session_id,
+        terms.world_id,
+        terms.device_key,
+        terms.category,
+        _plain(terms.max_item),
+        _plain(terms.max_per_hour),
+        terms.guardian_id,
+        _plain(terms.guardian_above),
+    ]
+
+
+def _more_of(request: Authorize) -> tuple[object, ...]:
+    return (
+        request.initiation,
+        request.merchant_reason,
+        request.exemption,
+        request.authentication,
+        request.session_id,
+        request.world_id,
+        request.device_key,
+        [[item.category, *_plain(item.unit_price)] for item in request.items] if request.items else None,
+    )
+
+
+_NO_MORE = (Initiation.CUSTOMER, *[None] * 7)
+
+
+def _plain(amount: Money | None) -> list[object]:
+    return [] if amount is None else [amount.amount_minor, amount.currency]
+
+
 def is_usable(amount: Money) -> bool:
     """Whether an amount can be asked of a provider at all."""
     return 0 < amount.amount_minor <= MAX_AMOUNT_MINOR
 
 
-def refusal_by_terms(request: Authorize, now_ms: int) -> str | None:
-    """Return the code of the first rule of its own terms that the authorization breaks.
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the vault says no, and which limit would be exceeded by how much, where it is one."""
 
-    What was spent before and a revocation are not in the terms; the conditional update that spends
-    decides those.
+    code: str
+    limit: Limit | None = None
+
+
+def invalid_terms(terms: AllowanceTerms) -> Refusal | None:
+    """Return the refusal of terms that nobody could spend by, or None."""
+    if not is_usable(terms.max_amount):
+        return Refusal("vault.amount_invalid")
+    channels = (terms.channel,) if isinstance(terms.channel, str) else terms.channel
+    if any(" " in channel for channel in channels):
+        # Stored, it could not be told from several channels.
+        return Refusal("allowance.terms_invalid")
+    if is_plain(terms):
+        return None
+    limits = [terms.max_item, terms.max_per_hour, terms.guardian_above]
+    contradict = (
+        any(limit is not None and limit.currency != terms.max_amount.currency for limit in limits)
+        or any(limit is not None and limit.amount_minor < 0 for limit in limits)
+        or (terms.guardian_above is not None and terms.guardian_id is None)
+        or terms.not_before_ms >= terms.expires_at_ms
+    )
+    return Refusal("allowance.terms_invalid") if contradict else None
+
+
+def refusal_by_terms(request: Authorize, now_ms: int) -> Refusal | None:
+    """Return the first rule of its own terms that the authorization breaks, or None.
+
+    What was spent before, an approval and a revocation are not in the terms; the conditional updates that
+    spend decide those.
     """
     terms = request.allowance
     amount = request.amount
     if not is_usable(amount) or not is_usable(terms.max_amount):
-        return "vault.amount_invalid"
+        return Refusal("vault.amount_invalid")
+    if (request.initiation is Initiation.MERCHANT) != (request.merchant_reason is not None):
+        return Refusal("vault.initiation_invalid")
     if request.merchant_id != terms.merchant_id:
-        return "allowance.merchant_mismatch"
+        return Refusal("allowance.merchant_mismatch")
     if request.customer_id != terms.customer_id:
-        return "allowance.customer_mismatch"
+        return Refusal("allowance.customer_mismatch")
     if terms.order_id is not None and request.order_id != terms.order_id:
-        return "allowance.order_mismatch"
-    if request.channel != terms.channel:
-        return "allowance.channel_mismatch"
+        return Refusal("allowance.order_mismatch")
+    if request.channel != terms.channel and (
+        isinstance(terms.channel, str) or request.channel not in terms.channel
+    ):
+        return Refusal("allowance.channel_mismatch")
     if terms.place_id is not None and request.place_id != terms.place_id:
-        return "allowance.place_mismatch"
+        return Refusal("allowance.place_mismatch")
     if terms.device_id is not None and request.device_id != terms.device_id:
-        return "allowance.device_mismatch"
+        return Refusal("allowance.device_mismatch")
     if amount.currency != terms.max_amount.currency:
-        return "allowance.currency_mismatch"
+        return Refusal("allowance.currency_mismatch")
     if now_ms >= terms.expires_at_ms:
-        return "allowance.expired"
+        return Refusal("allowance.expired")
+    if not is_plain(terms):
+        refusal = invalid_terms(terms) or _refusal_by_scopes(request, now_ms)
+        if refusal is not None:
+            return refusal
     if amount.amount_minor > terms.max_amount.amount_minor:
-        return "allowance.amount_exceeded"
+        return Refusal("allowance.amount_exceeded", limit_of("max_amount", terms.max_amount, amount))
     if terms.max_uses < 1:
-        return "allowance.uses_exceeded"
+        return Refusal("allowance.uses_exceeded", Limit("max_uses", "uses", terms.max_uses, 0, 1))
+    return None
+
+
+def limit_of(name: str, allowed: Money, asked: Money) -> Limit:
+    """Return a limit on one amount alone."""
+    return Limit(name, allowed.currency, allowed.amount_minor, 0, asked.amount_minor)
+
+
+def _refusal_by_scopes(request: Authorize, now_ms: int) -> Refusal | None:
+    """The scopes of games and worlds, and the limits that need no count."""
+    terms = request.allowance
+    if now_ms < terms.not_before_ms:
+        return Refusal("allowance.not_yet_valid")
+    if terms.session_id is not None and request.session_id != terms.session_id:
+        return Refusal("allowance.session_mismatch")
+    if terms.world_id is not None and request.world_id != terms.world_id:
+        return Refusal("allowance.world_mismatch")
+    if terms.device_key is not None and request.device_key != terms.device_key:
+        return Refusal("allowance.device_key_mismatch")
+    if terms.category is not None or terms.max_item is not None:
+        if not request.items:
+            return Refusal("allowance.items_missing")
+        for item in request.items:
+            if terms.category is not None and item.category != terms.category:
+                return Refusal("allowance.category_mismatch")
+            if terms.max_item is None:
+                continue
+            if item.unit_price.currency != terms.max_item.currency:
+                return Refusal("allowance.currency_mismatch")
+            if item.unit_price.amount_minor > terms.max_item.amount_minor:
+                return Refusal(
+                    "allowance.item_exceeded", limit_of("max_item", terms.max_item, item.unit_price)
+                )
+    if terms.max_per_hour is not None and request.amount.amount_minor > terms.max_per_hour.amount_minor:
+        return Refusal(
+            "allowance.hour_exceeded", limit_of("max_per_hour", terms.max_per_hour, request.amount)
+        )
     return None

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, null, select, update
 
+from gateway.kernel.documents import decode, encode
 from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.subjects import OperationId
@@ -15,6 +16,7 @@ from wallets.vault.model import OperationState, sources, status_of
 from wallets.vault.port import (
     Action,
     DeclineClass,
+    Limit,
     OperationKind,
     OperationResult,
     OperationStatus,
@@ -25,19 +27,37 @@ Row = Any
 """A named tuple of the columns of `vault_operation`."""
 
 GET = Statement(select(operation).where(operation.c.operation_id == bindparam("operation_id")))
-INSERT = insert_named(
-    operation,
+LOCKED = Statement(
+    select(operation).where(operation.c.operation_id == bindparam("operation_id")).with_for_update()
+)
+"""The same, and on PostgreSQL nobody else decides on the row until this unit has committed: for what counts
+its follow-ups, which no condition of an update on the row itself can see."""
+WAITS = "waits"
+"""In ``refusal`` of a row that is ``sent``: in truth not sent, since it waits for another operation."""
+_COLUMNS = (
     "operation_id kind state request_digest parent_id allowance_id payment_method_id amount_minor currency "
-    "refusal sent_at_ms changed_at_ms",
+    "refusal provider sent_at_ms changed_at_ms"
+)
+INSERT = insert_named(operation, _COLUMNS, captured_minor=0, voided_minor=0, refunded_minor=0)
+"""A new row, unless the id is taken."""
+SCOPED = ("refused_limit", "order_id", "initiation", "hour_minor")
+INSERT_SCOPED = insert_named(
+    operation,
+    f"{_COLUMNS} {' '.join(SCOPED)}",
     captured_minor=0,
     voided_minor=0,
     refunded_minor=0,
 )
-"""A new row, unless the id is taken."""
+"""A new row with what few authorizations have."""
 REFUSE = Statement(
     update(operation)
     .where(operation.c.operation_id == bindparam("operation_id_"))
-    .values(state=OperationState.REFUSED.value, refusal=bindparam("refusal"))
+    .values(
+        state=OperationState.REFUSED.value,
+        refusal=bindparam("refusal"),
+        refused_limit=bindparam("refused_limit"),
+        hour_minor=null(),
+    )
 )
 """Within the unit that inserted the row, before anybody else has seen it."""
 
@@ -50,8 +70,14 @@ _ANSWERED: dict[OperationState, tuple[str, ...]] = {
         "action_id",
         "action_path",
     ),
-    OperationState.SUCCEEDED: ("provider_reference", "network_transaction_id", "capture_before_ms"),
-    OperationState.DECLINED: ("provider_reference", "decline_code", "decline_class"),
+    OperationState.SUCCEEDED: (
+        "provider_reference",
+        "network_transaction_id",
+        "capture_before_ms",
+        "account_reference",
+        "liability",
+    ),
+    OperationState.DECLINED: ("provider_reference", "decline_code", "decline_class", "decline_advice"),
     OperationState.FAILED: ("provider_reference", "refusal"),
 }
 """What an answer that leads to the state brings with it; the other columns are emptied."""
@@ -89,6 +115,11 @@ def new_row(
     payment_method_id: str | None = None,
     amount: Money | None = None,
     refusal: str | None = None,
+    limit: Limit | None = None,
+    order_id: str | None = None,
+    initiation: str | None = None,
+    hour_minor: int | None = None,
+    provider: str | None = None,
 ) -> dict[str, Any]:
     """Return the values of a new row, in the order of the table's columns."""
     return {
@@ -112,9 +143,26 @@ def new_row(
         "action_id": None,
         "action_path": None,
         "refusal": refusal,
+        "provider": provider,
         "sent_at_ms": now_ms,
         "changed_at_ms": now_ms,
+        "refused_limit": limit_text(limit),
+        "decline_advice": None,
+        "order_id": order_id,
+        "initiation": initiation,
+        "hour_minor": hour_minor,
+        "approval_id": None,
+        "account_reference": None,
+        "liability": None,
+        "replaced_minor": None,
     }
+
+
+def limit_text(limit: Limit | None) -> str | None:
+    """Return the limit as it is stored beside a refusal."""
+    if limit is None:
+        return None
+    return encode([limit.name, limit.unit, limit.allowed, limit.used, limit.asked, limit.retry_at_ms])
 
 
 def as_row(values: dict[str, Any]) -> Row:
@@ -136,11 +184,14 @@ def result_of(row: Row) -> OperationResult:
         decline=(
             None
             if row.decline_code is None
-            else classified(row.decline_code, DeclineClass(row.decline_class))
+            else classified(row.decline_code, DeclineClass(row.decline_class), row.decline_advice)
         ),
         action=None if row.action_id is None else Action(row.action_id, row.action_path),
-        refusal=row.refusal,
+        refusal=None if row.refusal == WAITS else row.refusal,
         changed_at_ms=row.changed_at_ms,
+        limit=None if row.refused_limit is None else Limit(*decode(row.refused_limit)),
+        account_reference=row.account_reference,
+        liability=row.liability,
     )
 
 

@@ -35,7 +35,7 @@ _PAGE = Statement(
 async def operations_since(store: Store, cursor: str, limit: int, settled_after_ms: int) -> OperationPage:
     """Return the next page. Raises InvalidError ``vault.cursor_malformed``."""
     at_text, _, operation_id = cursor.partition(".")
-    if cursor and not (at_text.isascii() and at_text.isdigit() and operation_id):
+    if cursor and not (at_text.isascii() and at_text.isdigit() and len(at_text) <= 18 and operation_id):
         raise InvalidError("vault.cursor_malformed", "Not a cursor of this vault.")
 
     def query(reader: Reader) -> OperationPage:

@@ -12,9 +12,9 @@ from sqlalchemy import bindparam, func, select, update
 
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import UnitOfWork
-from wallets.vault import allowances
+from wallets.vault import allowances, attempts, delegated, guardian, reauthorizing
 from wallets.vault.model import OperationState
-from wallets.vault.operation_rows import GET, MOVE, UNANSWERED, Row
+from wallets.vault.operation_rows import GET, LOCKED, MOVE, UNANSWERED, Row
 from wallets.vault.port import OperationKind
 from wallets.vault.providers.port import Outcome, ProviderAnswer
 from wallets.vault.tables import operation
@@ -40,6 +40,14 @@ GIVE_BACK: dict[OperationKind, Statement] = {
     )
     for kind, column in _TAKEN.items()
 }
+_RAISE = Statement(
+    update(operation)
+    .where(operation.c.operation_id == bindparam("parent_id_"))
+    .values(
+        amount_minor=operation.c.amount_minor + bindparam("added"),
+        changed_at_ms=bindparam("changed_at_ms"),
+    )
+)
 _VOIDED = Statement(
     select(func.coalesce(func.sum(operation.c.amount_minor), 0).label("amount_minor")).where(
         operation.c.parent_id == bindparam("parent_id"),
@@ -61,7 +69,8 @@ def settle(uow: UnitOfWork, row: Row, answer: ProviderAnswer) -> Row | None:
         return row
     parent = None
     if row.kind == OperationKind.VOID and target is OperationState.SUCCEEDED:
-        parent = uow.row(GET, {"operation_id": row.parent_id})
+        # Locked, so that of two voids that settle together one sees them both.
+        parent = uow.row(LOCKED, {"operation_id": row.parent_id})
         assert parent is not None
         if parent.state == OperationState.REQUIRES_ACTION:
             return None
@@ -71,25 +80,54 @@ def settle(uow: UnitOfWork, row: Row, answer: ProviderAnswer) -> Row | None:
         return uow.row(GET, {"operation_id": row.operation_id})
     if target in (OperationState.DECLINED, OperationState.FAILED):
         _undo(uow, row)
+        if answer.decline is not None and row.kind == OperationKind.AUTHORIZE:
+            attempts.declined(uow, row, answer.decline)
+    elif row.kind == OperationKind.INCREMENT:
+        uow.run(
+            _RAISE,
+            {"parent_id_": row.parent_id, "added": row.amount_minor, "changed_at_ms": uow.now_ms},
+        )
     elif parent is not None and parent.state == OperationState.SUCCEEDED:
         _release(uow, row, parent)
+    elif row.kind == OperationKind.AUTHORIZE and target is OperationState.SUCCEEDED:
+        if row.parent_id is not None:
+            reauthorizing.take_over(uow, row)
+        elif answer.capture_before_ms is not None:
+            # A delegated token is used up: its card is kept for as long as this can be captured.
+            delegated.end(uow, row.allowance_id, answer.capture_before_ms)
     return row._replace(**{**UNANSWERED, **values}, state=target.value, changed_at_ms=uow.now_ms)
 
 
 def _undo(uow: UnitOfWork, row: Row) -> None:
     """Nothing happened: give back what beginning the operation took."""
-    if row.kind == OperationKind.AUTHORIZE:
+    if row.kind == OperationKind.AUTHORIZE and row.parent_id is not None:
+        reauthorizing.undo(uow, row)
+    elif row.kind == OperationKind.AUTHORIZE:
         allowances.give_back(uow, row.allowance_id, row.amount_minor, uses=1)
-    else:
+        if row.approval_id is not None:
+            guardian.free(uow, row.approval_id, row.operation_id)
+    elif row.kind == OperationKind.INCREMENT:
+        allowances.give_back(uow, row.allowance_id, row.amount_minor, uses=0)
+    elif row.kind != OperationKind.PAYOUT:
         uow.run(GIVE_BACK[OperationKind(row.kind)], {"parent_id_": row.parent_id, "taken": row.amount_minor})
 
 
 def _release(uow: UnitOfWork, row: Row, authorization: Row) -> None:
-    """A void gives its amount back to the allowance, and the use once all of the authorization is void."""
+    """A void gives its amount back to the allowance, and the use once all of the authorization is void.
+
+    A replaced authorization and its successor are one use, which is not given back.
+    """
+    if authorization.replaced_minor is not None:
+        back = reauthorizing.release_replaced(uow, authorization, row.amount_minor)
+        if back:
+            allowances.give_back(uow, authorization.allowance_id, back, uses=0)
+        return
     voided = uow.row(_VOIDED, {"parent_id": row.parent_id})
     assert voided is not None
-    whole = voided.amount_minor == authorization.amount_minor
+    whole = voided.amount_minor == authorization.amount_minor and authorization.parent_id is None
     allowances.give_back(uow, authorization.allowance_id, row.amount_minor, uses=1 if whole else 0)
+    if authorization.hour_minor is not None:
+        allowances.give_hour_back(uow, authorization.operation_id, row.amount_minor)
 
 
 def _values(target: OperationState, answer: ProviderAnswer) -> dict[str, Any]:
@@ -109,6 +147,8 @@ def _values(target: OperationState, answer: ProviderAnswer) -> dict[str, Any]:
                 "provider_reference": answer.reference,
                 "network_transaction_id": answer.network_transaction_id,
                 "capture_before_ms": answer.capture_before_ms,
+                "account_reference": answer.account_reference,
+                "liability": answer.liability,
             }
         case OperationState.DECLINED:
             assert answer.decline is not None, "an adapter names the decline"
@@ -116,6 +156,7 @@ def _values(target: OperationState, answer: ProviderAnswer) -> dict[str, Any]:
                 "provider_reference": answer.reference,
                 "decline_code": answer.decline.code,
                 "decline_class": answer.decline.decline_class.value,
+                "decline_advice": answer.decline.advice,
             }
         case _:
             return {"provider_reference": answer.reference, "refusal": answer.failure}

@@ -9,145 +9,112 @@ with a reversal that overtakes its original.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Never
-
-from sqlalchemy import BindParameter, bindparam, or_, select, update
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.errors import NotFoundError
 from gateway.kernel.money import Money
-from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from gateway.kernel.subjects import OperationId
 from wallets.vault.declines import decline
-from wallets.vault.inserts import insert_named
-from wallets.vault.port import Action, OperationKind
+from wallets.vault.port import Exemption, MethodKind, OperationKind
+from wallets.vault.providers import simulated_rows as rows
 from wallets.vault.providers.port import (
     AuthorizeOrder,
     Capabilities,
     ClearCard,
     FollowUpOrder,
-    NoAnswerError,
+    Lookup,
     Outcome,
+    PayoutOrder,
     ProviderAnswer,
 )
-from wallets.vault.providers.simulated_tables import operation
-from wallets.vault.providers.test_cards import (
-    TEST_CARDS,
-    TEST_CARDS_BY_NAME,
-    Behaviour,
-    SimulatedCard,
+from wallets.vault.providers.simulated_rows import ACTION_PATH, Challenge, Effect
+from wallets.vault.providers.simulated_rules import (
+    authorization_row,
+    card_of,
+    decide_debit,
+    decide_follow_up,
+    refuse_unknown_agreement,
 )
+from wallets.vault.providers.test_cards import (
+    PAYERS_BY_NAME,
+    TEST_ACCOUNTS,
+    TEST_CARDS,
+    TEST_TERMINAL_TOKENS,
+    Behaviour,
+)
+from wallets.vault.secret import Secret
+
+__all__ = ["ACTION_PATH", "CAPABILITIES", "DEBIT_CAPABILITIES", "Challenge", "Effect", "SimulatedAcquirer"]
 
 CAPABILITIES = Capabilities(
     name="simulated",
     test_numbers=frozenset(TEST_CARDS),
+    test_references=frozenset(TEST_TERMINAL_TOKENS),
     partial_capture=True,
     most_captures=1_000,
     partial_void=True,
     partial_refund=True,
     challenge=True,
-    incremental_authorization=False,
+    incremental_authorization=True,
     idempotency_key_kept_ms=10 * 365 * 86_400_000,
     lookup_fences=True,
     absent_is_final_after_ms=0,
+    kinds=frozenset({MethodKind.CARD, MethodKind.CARD_PRESENT, MethodKind.APPLE_PAY, MethodKind.GOOGLE_PAY}),
+    void_after_capture=True,
+    unreferenced_refund=True,
+    payout=True,
+    moto=True,
+    merchant_initiated=True,
+    network_tokens=True,
+    exemptions=frozenset(Exemption),
 )
-ACTION_PATH = "/pay/challenges/"
-_AUTHORIZATION_VALID_MS = 7 * 86_400_000  # online, customer initiated: seven days at all schemes
+DEBIT_CAPABILITIES = replace(
+    CAPABILITIES,
+    name="simulated_debit",
+    test_numbers=None,
+    test_references=frozenset(TEST_ACCOUNTS),
+    challenge=False,
+    incremental_authorization=False,
+    kinds=frozenset({MethodKind.SEPA_DEBIT}),
+    authorizes=False,
+    payout=False,
+    unreferenced_refund=False,
+    merchant_initiated=True,
+    async_capture_result=True,
+    network_tokens=False,
+    exemptions=frozenset(),
+)
 _NOT_AUTHENTICATED = "3DS:N"
-_ABSENT = "absent"
-
-_GET = Statement(select(operation).where(operation.c.operation_id == bindparam("operation_id")))
-_GET_WITH_PARENT = Statement(
-    select(operation).where(
-        or_(
-            operation.c.operation_id == bindparam("operation_id"),
-            operation.c.operation_id == bindparam("parent_id"),
-        )
-    )
-)
-_GET_CHALLENGE = Statement(select(operation).where(operation.c.action_id == bindparam("action_id")))
-_INSERT = insert_named(
-    operation,
-    "operation_id kind parent_id card amount_minor currency outcome network_code failure capture_before_ms "
-    "action_id received_at_ms",
-    captured_minor=0,
-    voided_minor=0,
-    refunded_minor=0,
-)
-_DECIDE_CHALLENGE = Statement(
-    update(operation)
-    .where(operation.c.operation_id == bindparam("operation_id_"), operation.c.outcome == "requires_action")
-    .values(
-        outcome=bindparam("outcome"), network_code=bindparam("network_code"), failure=bindparam("failure")
-    )
-)
-_OPEN = operation.c.amount_minor - operation.c.captured_minor - operation.c.voided_minor
-_AMOUNT: BindParameter[int] = bindparam("taken")
-_PARENT_DONE = (operation.c.operation_id == bindparam("parent_id"), operation.c.outcome == "succeeded")
-_TAKE: dict[OperationKind, Statement] = {
-    OperationKind.CAPTURE: Statement(
-        update(operation)
-        .where(*_PARENT_DONE, operation.c.kind == "authorize", _OPEN >= _AMOUNT)
-        .values(captured_minor=operation.c.captured_minor + _AMOUNT)
-    ),
-    OperationKind.VOID: Statement(
-        update(operation)
-        .where(*_PARENT_DONE, operation.c.kind == "authorize", _OPEN >= _AMOUNT)
-        .values(voided_minor=operation.c.voided_minor + _AMOUNT)
-    ),
-    OperationKind.REFUND: Statement(
-        update(operation)
-        .where(
-            *_PARENT_DONE,
-            operation.c.kind == "capture",
-            operation.c.amount_minor - operation.c.refunded_minor >= _AMOUNT,
-        )
-        .values(refunded_minor=operation.c.refunded_minor + _AMOUNT)
-    ),
-}
-_EFFECTS = Statement(
-    select(operation)
-    .where(operation.c.outcome == "succeeded")
-    .order_by(operation.c.received_at_ms, operation.c.operation_id)
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """Something that really happened to somebody's money."""
-
-    operation_id: OperationId
-    kind: OperationKind
-    amount: Money
-    parent_id: OperationId | None
-    card: str
-    """Name of the test card."""
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What the hosted page of a challenge shows, and what became of it."""
-
-    action_id: str
-    operation_id: OperationId
-    amount: Money
-    outcome: Outcome
 
 
 class SimulatedAcquirer:
-    """`Provider` without an outside. One process at a time may use a database file."""
+    """`Provider` without an outside. One process at a time may use a database file.
 
-    capabilities = CAPABILITIES
+    ``keys_kept_ms``: it forgets an idempotency key after this long, so that the same request sent again is
+    another effect, as real providers do. ``debits_take_ms``: how long a bank takes over a direct debit.
+    """
 
-    def __init__(self, store: Store, clock: Clock, *, slow_ms: int = 2_000) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        slow_ms: int = 2_000,
+        keys_kept_ms: int | None = None,
+        debits_take_ms: int = 0,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._slow_s = slow_ms / 1000
+        self._keys_kept_ms = keys_kept_ms
+        self._debits_take_ms = debits_take_ms
         self._at_work: set[asyncio.Task[ProviderAnswer]] = set()
+        self.capabilities = CAPABILITIES
+        if keys_kept_ms is not None:
+            self.capabilities = replace(CAPABILITIES, idempotency_key_kept_ms=keys_kept_ms)
 
     async def verify(self, card: ClearCard) -> ProviderAnswer:
         known = TEST_CARDS.get(card.number.reveal())
@@ -155,27 +122,34 @@ class SimulatedAcquirer:
             return ProviderAnswer(Outcome.FAILED, failure="provider.card_unknown")
         if not known.verifies:
             return ProviderAnswer(Outcome.DECLINED, decline=decline(known.brand, known.network_code))
-        return ProviderAnswer(Outcome.SUCCEEDED)
+        token = known.network_number
+        return ProviderAnswer(
+            Outcome.SUCCEEDED,
+            account_reference=rows.PARS[known.name],
+            network_token=None if token is None else Secret(token),
+        )
 
     async def authorize(self, order: AuthorizeOrder) -> ProviderAnswer:
-        card = TEST_CARDS.get(order.card.number.reveal())
+        card = card_of(order.card)
         if card is None:
             return ProviderAnswer(Outcome.FAILED, failure="provider.card_unknown")
-        row = _authorization_row(order, card, self._clock.now_ms())
+        row = authorization_row(order, card, self._clock.now_ms())
 
         def receive(uow: UnitOfWork) -> Any:
-            return None if uow.run(_INSERT, row) else uow.row(_GET, row)
+            self._forget(uow, order.operation_id)
+            refuse_unknown_agreement(uow, order, row)
+            return None if uow.run(rows.INSERT, row) else uow.row(rows.GET, row)
 
         if card.affects is not OperationKind.AUTHORIZE or card.behaviour in (
             Behaviour.APPROVE,
             Behaviour.DECLINE,
         ):
-            return _repeat_or(await self._store.write(receive), row)
+            return rows.repeat_or(await self._store.write(receive), row)
         if card.behaviour is Behaviour.NEVER_ARRIVES:
             await _silence()
         if card.behaviour is Behaviour.SLOW:
             return await self._slowly(receive, row)
-        answer = _repeat_or(await self._store.write(receive), row)
+        answer = rows.repeat_or(await self._store.write(receive), row)
         if card.behaviour is Behaviour.ANSWER_LOST:
             await _silence()
         return answer
@@ -189,21 +163,80 @@ class SimulatedAcquirer:
     async def refund(self, order: FollowUpOrder) -> ProviderAnswer:
         return await self._follow_up(OperationKind.REFUND, order)
 
-    async def find(self, operation_id: OperationId) -> ProviderAnswer | None:
+    async def increment(self, order: FollowUpOrder) -> ProviderAnswer:
+        return await self._follow_up(OperationKind.INCREMENT, order)
+
+    async def payout(self, order: PayoutOrder) -> ProviderAnswer:
+        card = card_of(order.card)
+        if card is None:
+            return ProviderAnswer(Outcome.FAILED, failure="provider.card_unknown")
+        row = rows.new_row(order.operation_id, OperationKind.PAYOUT, "succeeded", self._clock.now_ms())
+        row["card"] = card.name
+        row["amount_minor"], row["currency"] = order.amount.amount_minor, order.amount.currency
+        if card.affects is OperationKind.PAYOUT and card.behaviour is Behaviour.DECLINE:
+            row["outcome"], row["network_code"] = "declined", card.network_code
+
+        def receive(uow: UnitOfWork) -> Any:
+            self._forget(uow, order.operation_id)
+            return None if uow.run(rows.INSERT, row) else uow.row(rows.GET, row)
+
+        return rows.repeat_or(await self._store.write(receive), row)
+
+    async def find(self, lookup: Lookup) -> ProviderAnswer | None:
         """Look an operation up; an unknown id is refused from now on."""
 
         # A write, so that it is ordered after every request that was received before it.
         def look(uow: UnitOfWork) -> Any:
-            fence = _row(operation_id, None, _ABSENT, self._clock.now_ms())
-            return None if uow.run(_INSERT, fence) else uow.row(_GET, fence)
+            fence = rows.new_row(lookup.operation_id, None, rows.ABSENT, uow.now_ms)
+            if uow.run(rows.INSERT, fence):
+                return None
+            found = uow.row(rows.GET, fence)
+            assert found is not None, "it was in the way of the fence"
+            if found.outcome == "pending" and uow.now_ms >= found.received_at_ms + self._debits_take_ms:
+                decide_debit(uow, found)
+                found = uow.row(rows.GET, fence)
+            return found
 
         found = await self._store.write(look)
-        return None if found is None or found.outcome == _ABSENT else _answer(found)
+        return None if found is None or found.outcome == rows.ABSENT else rows.answer(found)
+
+    async def known(self, operation_id: OperationId) -> ProviderAnswer | None:
+        """Return what is known of an operation, without a fence. For the acquirer's own use."""
+        row = await self._store.read(lambda reader: reader.row(rows.GET, {"operation_id": operation_id}))
+        return None if row is None or row.outcome == rows.ABSENT else rows.answer(row)
+
+    async def decide_debits(self) -> list[OperationId]:
+        """Have the banks answer the direct debits that are due, and return those."""
+
+        def decide(uow: UnitOfWork) -> list[OperationId]:
+            due = uow.rows(rows.PENDING, {"received_until_ms": uow.now_ms - self._debits_take_ms})
+            for row in due:
+                decide_debit(uow, row)
+            return [OperationId(row.operation_id) for row in due]
+
+        return await self._store.write(decide)
+
+    async def charge_back(self, capture_id: OperationId) -> None:
+        """The issuer takes a capture back. Raises NotFoundError ``capture.unknown``."""
+
+        def take_back(uow: UnitOfWork) -> None:
+            row = uow.row(rows.GET, {"operation_id": capture_id})
+            if row is None or row.kind != OperationKind.CAPTURE or row.outcome != "succeeded":
+                raise NotFoundError("capture.unknown", "No such capture.")
+            values = {
+                "operation_id": capture_id,
+                "amount_minor": row.amount_minor - row.refunded_minor,
+                "currency": row.currency,
+                "received_at_ms": uow.now_ms,
+            }
+            uow.run(rows.CHARGE_BACK, values)
+
+        await self._store.write(take_back)
 
     async def challenge(self, action_id: str) -> Challenge:
         """Return what the hosted page shows. Raises NotFoundError ``challenge.unknown``."""
-        row = await self._store.read(lambda reader: reader.row(_GET_CHALLENGE, {"action_id": action_id}))
-        return _challenge(row)
+        row = await self._store.read(lambda reader: reader.row(rows.GET_CHALLENGE, {"action_id": action_id}))
+        return rows.challenge(row)
 
     async def complete_challenge(self, action_id: str, approved: bool) -> Challenge:
         """Record the customer's decision; only the first one counts.
@@ -212,15 +245,16 @@ class SimulatedAcquirer:
         """
 
         def complete(uow: UnitOfWork) -> Challenge:
-            waiting = _challenge(uow.row(_GET_CHALLENGE, {"action_id": action_id}))
+            waiting = rows.challenge(uow.row(rows.GET_CHALLENGE, {"action_id": action_id}))
             decided = {
                 "operation_id_": waiting.operation_id,
                 "outcome": "succeeded" if approved else "declined",
                 "network_code": None if approved else _NOT_AUTHENTICATED,
                 "failure": None,
+                "liability": "issuer" if approved else None,
             }
-            uow.run(_DECIDE_CHALLENGE, decided)
-            return _challenge(uow.row(_GET_CHALLENGE, {"action_id": action_id}))
+            uow.run(rows.DECIDE_CHALLENGE, decided)
+            return rows.challenge(uow.row(rows.GET_CHALLENGE, {"action_id": action_id}))
 
         return await self._store.write(complete)
 
@@ -228,19 +262,17 @@ class SimulatedAcquirer:
         """Return everything that was really done, in the order of arrival. For tests: no limit."""
 
         def query(reader: Reader) -> list[Effect]:
-            return [
-                Effect(
-                    OperationId(row.operation_id),
-                    OperationKind(row.kind),
-                    Money(row.amount_minor, row.currency),
-                    None if row.parent_id is None else OperationId(row.parent_id),
-                    row.card,
-                    row.received_at_ms,
-                )
-                for row in reader.rows(_EFFECTS)
-            ]
+            return [rows.effect(row) for row in reader.rows(rows.EFFECTS)]
 
         return await self._store.read(query)
+
+    async def chargebacks(self) -> list[tuple[OperationId, Money, int]]:
+        """Return the captures that were taken back, with amount and time. For settlement: no limit."""
+        found = await self._store.read(lambda reader: reader.rows(rows.CHARGEBACKS))
+        return [
+            (OperationId(row.operation_id), Money(row.amount_minor, row.currency), row.received_at_ms)
+            for row in found
+        ]
 
     async def close(self) -> None:
         """Stop slow requests that nobody waits for and close the database."""
@@ -254,7 +286,7 @@ class SimulatedAcquirer:
 
         async def work() -> ProviderAnswer:
             await asyncio.sleep(self._slow_s)
-            return _repeat_or(await self._store.write(receive), row)
+            return rows.repeat_or(await self._store.write(receive), row)
 
         task = asyncio.create_task(work())
         self._at_work.add(task)
@@ -262,7 +294,7 @@ class SimulatedAcquirer:
         return await asyncio.shield(task)
 
     async def _follow_up(self, kind: OperationKind, order: FollowUpOrder) -> ProviderAnswer:
-        row = _row(order.operation_id, kind, "succeeded", self._clock.now_ms())
+        row = rows.new_row(order.operation_id, kind, "succeeded", self._clock.now_ms())
         row["parent_id"] = order.parent_id
         row["amount_minor"] = order.amount.amount_minor
         row["currency"] = order.amount.currency
@@ -270,12 +302,13 @@ class SimulatedAcquirer:
 
         def receive(uow: UnitOfWork) -> Any:
             nonlocal behaviour
-            found = {each.operation_id: each for each in uow.rows(_GET_WITH_PARENT, row)}
+            self._forget(uow, order.operation_id)
+            found = {each.operation_id: each for each in uow.rows(rows.GET_WITH_PARENT, row)}
             stored = found.get(order.operation_id)
             if stored is not None:
                 return stored
             parent = found.get(order.parent_id)
-            card = None if parent is None or parent.card is None else TEST_CARDS_BY_NAME[parent.card]
+            card = None if parent is None or parent.card is None else PAYERS_BY_NAME[parent.card]
             behaviour = Behaviour.APPROVE
             if card is not None:
                 row["card"] = card.name
@@ -283,127 +316,52 @@ class SimulatedAcquirer:
                     behaviour = card.behaviour
             if behaviour is Behaviour.NEVER_ARRIVES:
                 return None
-            row["outcome"], row["network_code"], row["failure"] = _decide(uow, kind, order, parent, card)
-            uow.run(_INSERT, row)
+            row["outcome"], row["network_code"], row["failure"] = decide_follow_up(
+                uow, kind, order, parent, card
+            )
+            uow.run(rows.INSERT, row)
             return None
 
         stored = await self._store.write(receive)
         if behaviour in (Behaviour.NEVER_ARRIVES, Behaviour.ANSWER_LOST) and stored is None:
             await _silence()
-        return _repeat_or(stored, row)
+        return rows.repeat_or(stored, row)
+
+    def _forget(self, uow: UnitOfWork, operation_id: OperationId) -> None:
+        """After the window the same key is a new request. Its earlier effect stays in the account."""
+        if self._keys_kept_ms is None:
+            return
+        known = uow.row(rows.GET, {"operation_id": operation_id})
+        if known is None or uow.now_ms < known.received_at_ms + self._keys_kept_ms:
+            return
+        count = 1
+        while uow.row(rows.GET, {"operation_id": rows.forgotten_id(operation_id, count)}) is not None:
+            count += 1
+        uow.run(rows.FORGET, {"operation_id_": operation_id, "aside": rows.forgotten_id(operation_id, count)})
 
 
-def _decide(
-    uow: UnitOfWork, kind: OperationKind, order: FollowUpOrder, parent: Any, card: SimulatedCard | None
-) -> tuple[str, str | None, str | None]:
-    """Take the amount from the parent where that is allowed. Returns outcome, network code and failure."""
-    of = OperationKind.CAPTURE if kind is OperationKind.REFUND else OperationKind.AUTHORIZE
-    if parent is None or card is None or parent.kind != of or parent.currency != order.amount.currency:
-        return "failed", None, "provider.parent_unknown"
-    if card.affects is kind and card.behaviour is Behaviour.DECLINE:
-        return "declined", card.network_code, None
-    if kind is OperationKind.CAPTURE and uow.now_ms >= parent.capture_before_ms:
-        return "failed", None, "provider.authorization_expired"
-    if kind is OperationKind.VOID and parent.outcome == "requires_action":
-        if parent.amount_minor != order.amount.amount_minor:
-            return "failed", None, "provider.not_open"
-        uow.run(
-            _DECIDE_CHALLENGE,
-            {
-                "operation_id_": order.parent_id,
-                "outcome": "failed",
-                "network_code": None,
-                "failure": "provider.challenge_canceled",
-            },
-        )
-        return "succeeded", None, None
-    if uow.run(_TAKE[kind], {"parent_id": order.parent_id, "taken": order.amount.amount_minor}):
-        return "succeeded", None, None
-    return "failed", None, "provider.not_open"
+class SimulatedDebit:
+    """`Provider` for SEPA direct debits at the same acquirer: nothing is held, captures are decided later."""
 
+    capabilities = DEBIT_CAPABILITIES
 
-def _row(operation_id: str, kind: OperationKind | None, outcome: str, now_ms: int) -> dict[str, Any]:
-    return {
-        "operation_id": operation_id,
-        "kind": None if kind is None else kind.value,
-        "parent_id": None,
-        "card": None,
-        "amount_minor": None,
-        "currency": None,
-        "outcome": outcome,
-        "network_code": None,
-        "failure": None,
-        "capture_before_ms": None,
-        "action_id": None,
-        "captured_minor": 0,
-        "voided_minor": 0,
-        "refunded_minor": 0,
-        "received_at_ms": now_ms,
-    }
+    def __init__(self, acquirer: SimulatedAcquirer) -> None:
+        self._acquirer = acquirer
+        self.verify = acquirer.verify
+        self.authorize = acquirer.authorize
+        self.capture = acquirer.capture
+        self.void = acquirer.void
+        self.refund = acquirer.refund
+        self.find = acquirer.find
 
+    async def increment(self, order: FollowUpOrder) -> ProviderAnswer:
+        raise NotImplementedError("the flag incremental_authorization says no")
 
-def _authorization_row(order: AuthorizeOrder, card: SimulatedCard, now_ms: int) -> dict[str, Any]:
-    behaviour = card.behaviour if card.affects is OperationKind.AUTHORIZE else Behaviour.APPROVE
-    row = _row(order.operation_id, OperationKind.AUTHORIZE, "succeeded", now_ms)
-    row["card"] = card.name
-    row["amount_minor"] = order.amount.amount_minor
-    row["currency"] = order.amount.currency
-    row["capture_before_ms"] = now_ms + _AUTHORIZATION_VALID_MS
-    challenged = behaviour in (Behaviour.CHALLENGE, Behaviour.NEEDS_SCA) or order.request_challenge
-    if behaviour is Behaviour.DECLINE or (behaviour is Behaviour.NEEDS_SCA and not order.request_challenge):
-        row["outcome"], row["network_code"] = "declined", card.network_code
-    elif challenged:
-        # The page needs no sign-in, so its address must not be guessable.
-        row["outcome"], row["action_id"] = "requires_action", f"act_{secrets.token_urlsafe(18)}"
-    return row
+    async def payout(self, order: PayoutOrder) -> ProviderAnswer:
+        raise NotImplementedError("the flag payout says no")
 
-
-def _repeat_or(stored: Any, fresh: dict[str, Any]) -> ProviderAnswer:
-    """Return the answer to a stored operation, or to the fresh row that was just stored."""
-    if stored is None:
-        return _answer(_GET.make_row(fresh.values()))
-    if stored.outcome == _ABSENT:
-        return ProviderAnswer(Outcome.FAILED, failure="provider.refused_after_lookup")
-    if (stored.kind, stored.parent_id, stored.amount_minor, stored.currency) != (
-        fresh["kind"],
-        fresh["parent_id"],
-        fresh["amount_minor"],
-        fresh["currency"],
-    ):
-        raise NoAnswerError("the idempotency key was used for another request")
-    return _answer(stored)
-
-
-def _answer(row: Any) -> ProviderAnswer:
-    outcome = Outcome(row.outcome)
-    key = row.operation_id.rpartition("_")[2]
-    action = None
-    if outcome is Outcome.REQUIRES_ACTION:
-        action = Action(row.action_id, ACTION_PATH + row.action_id)
-    refused = None
-    if outcome is Outcome.DECLINED:
-        refused = decline(TEST_CARDS_BY_NAME[row.card].brand, row.network_code)
-    authorized = row.kind == "authorize" and outcome in (Outcome.SUCCEEDED, Outcome.REQUIRES_ACTION)
-    return ProviderAnswer(
-        outcome,
-        reference=f"sim_{key}",
-        decline=refused,
-        network_transaction_id=f"{int(key[-12:], 16):015d}" if authorized else None,
-        capture_before_ms=row.capture_before_ms if authorized else None,
-        action=action,
-        failure=row.failure,
-    )
-
-
-def _challenge(row: Any) -> Challenge:
-    if row is None:
-        raise NotFoundError("challenge.unknown", "No such confirmation.")
-    return Challenge(
-        row.action_id,
-        OperationId(row.operation_id),
-        Money(row.amount_minor, row.currency),
-        Outcome(row.outcome),
-    )
+    async def close(self) -> None:
+        """The acquirer is closed by whoever opened it."""
 
 
 async def _silence() -> Never:

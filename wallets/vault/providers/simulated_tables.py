@@ -29,6 +29,10 @@ operation = Table(
     Column("voided_minor", BigInteger, nullable=False),
     Column("refunded_minor", BigInteger, nullable=False),
     Column("received_at_ms", BigInteger, nullable=False),
+    # Who bears fraud, for an authorization.
+    Column("liability", Text),
+    # Of what is decided later than it is received, such as a direct debit.
+    Column("decided_at_ms", BigInteger),
     CheckConstraint("captured_minor + voided_minor <= amount_minor", name="taken_of_authorization"),
     CheckConstraint("refunded_minor <= amount_minor", name="taken_of_capture"),
     sqlite_with_rowid=False,
@@ -40,6 +44,17 @@ Index(
     unique=True,
     sqlite_where=operation.c.action_id.is_not(None),
     postgresql_where=operation.c.action_id.is_not(None),
+)
+
+chargeback = Table(
+    "acquirer_chargeback",
+    metadata,
+    # One per capture: the issuer takes all of it back.
+    Column("operation_id", Text, primary_key=True),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 

@@ -6,10 +6,12 @@ not use for customers. Any expiry in the future and any security code of the rig
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wallets.vault.port import OperationKind
+from wallets.vault.port import MethodKind, OperationKind
 
 
 class Behaviour(StrEnum):
@@ -42,6 +44,14 @@ class SimulatedCard:
     affects: OperationKind = OperationKind.AUTHORIZE
     verifies: bool = True
     """Whether the card passes the check when it is stored."""
+    network_number: str | None = None
+    """The number that the network gives this card for our requestor (EMV payment tokenisation)."""
+
+    @property
+    def account_reference(self) -> str:
+        """PAR: four characters of who controls the BIN and 25 more, the same for every token of the card."""
+        digest = hashlib.sha256(b"par:" + (self.number or self.name).encode()).digest()
+        return "V0SM" + base64.b32encode(digest).decode()[:25]
 
 
 VISA = "4242424242424242"
@@ -67,9 +77,13 @@ VOID_ANSWER_LOST = "4000000000000416"
 REFUND_ANSWER_LOST = "4000000000000424"
 REFUND_DECLINED = "4000000000000432"
 WRONG_SECURITY_CODE = "4000000000000101"
+WITH_NETWORK_NUMBER = "4000000000000440"
+INCREMENT_DECLINED = "4000000000000457"
+PAYOUT_DECLINED = "4000000000000465"
 
 _B = Behaviour
 _CAPTURE, _VOID, _REFUND = OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND
+_INCREMENT, _PAYOUT = OperationKind.INCREMENT, OperationKind.PAYOUT
 _CARDS = (
     SimulatedCard("visa", VISA, "visa", _B.APPROVE, "Approved"),
     SimulatedCard("mastercard", MASTERCARD, "mastercard", _B.APPROVE, "Approved"),
@@ -159,10 +173,72 @@ _CARDS = (
         "N7",
         verifies=False,
     ),
+    SimulatedCard(
+        "network_token",
+        WITH_NETWORK_NUMBER,
+        "visa",
+        _B.APPROVE,
+        "Approved; the network gives a token of the card",
+        network_number="4895370000000007",
+    ),
+    SimulatedCard(
+        "increment_declined",
+        INCREMENT_DECLINED,
+        "visa",
+        _B.DECLINE,
+        "Authorized; raising the authorization is declined",
+        "51",
+        _INCREMENT,
+    ),
+    SimulatedCard(
+        "payout_declined",
+        PAYOUT_DECLINED,
+        "visa",
+        _B.DECLINE,
+        "Approved; money cannot be sent to it",
+        "57",
+        _PAYOUT,
+    ),
 )
 
 TEST_CARDS: dict[str, SimulatedCard] = {card.number: card for card in _CARDS}
 """By card number."""
 
+# What comes without a number. A terminal's reference names the card that was read: ``terminal:visa``.
+_PASSED = (
+    SimulatedCard("apple_pay", "", "visa", _B.APPROVE, "A card in Apple Pay"),
+    SimulatedCard("google_pay", "", "visa", _B.APPROVE, "A card in Google Pay"),
+)
+_ACCOUNTS = (
+    SimulatedCard("account", "DE89370400440532013000", "sepa", _B.APPROVE, "Direct debits are paid"),
+    SimulatedCard(
+        "account_empty", "AT611904300234573201", "sepa", _B.DECLINE, "Not enough money", "AM04", _CAPTURE
+    ),
+    SimulatedCard(
+        "account_closed", "NL91ABNA0417164300", "sepa", _B.DECLINE, "The account is closed", "AC04", _CAPTURE
+    ),
+    SimulatedCard("no_mandate", "FR1420041010050500013M02606", "sepa", _B.DECLINE, "No mandate", "MD01"),
+)
+TERMINAL_PREFIX = "terminal:"
+
+TEST_ACCOUNTS: dict[str, SimulatedCard] = {account.number: account for account in _ACCOUNTS}
+"""Accounts of direct debits by IBAN."""
+
 TEST_CARDS_BY_NAME: dict[str, SimulatedCard] = {card.name: card for card in _CARDS}
 """By name; the acquirer's database and the documentation know cards by name only."""
+
+TEST_TERMINAL_TOKENS: dict[str, SimulatedCard] = {TERMINAL_PREFIX + card.name: card for card in _CARDS}
+"""By what a terminal passes."""
+
+PAYERS_BY_NAME: dict[str, SimulatedCard] = {card.name: card for card in (*_CARDS, *_PASSED, *_ACCOUNTS)}
+"""Cards and accounts, with or without a number."""
+
+CARD_OF_WALLET: dict[MethodKind, SimulatedCard] = {
+    MethodKind.APPLE_PAY: PAYERS_BY_NAME["apple_pay"],
+    MethodKind.GOOGLE_PAY: PAYERS_BY_NAME["google_pay"],
+}
+
+CARDS_OF_TOKENS: dict[str, SimulatedCard] = {
+    card.network_number: card for card in _CARDS if card.network_number is not None
+}
+"""By network token."""

@@ -1,0 +1,1 @@
+"""Rules of card networks and banks as dated data."""

@@ -1,0 +1,1 @@
+"""The vault as a process of its own: its API for gateways and its pages for customers."""
