@@ -1,0 +1,287 @@
+"""``vitrine books``: balances, closing and checking, settlement and bank files, exports.
+
+These commands use the database alone, so they also work beside a gateway that is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gateway.catalog.model import Merchant
+    from gateway.catalog.service import Catalog
+    from gateway.kernel.store.unit import Store
+
+books = typer.Typer(no_args_is_help=True, help="Accounts, reconciliation and exports.")
+
+_out = Console()
+_err = Console(stderr=True)
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
+Slug = Annotated[
+    str | None, typer.Option("--merchant", help="The merchant's short name; not needed if there is only one.")
+]
+
+
+@books.command("balances")
+def balances(
+    merchant: Slug = None,
+    day: Annotated[str | None, typer.Option("--at", help="At the end of this day, YYYY-MM-DD.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print what every account stands at, with what is pending on it."""
+    from gateway.ledger.balances import FOREVER_MS, account_balances
+    from gateway.ledger.days import end_of
+
+    until_ms = FOREVER_MS if day is None else end_of(_day(day))
+
+    async def work(store: Store, catalog: Catalog) -> None:
+        who = _merchant(catalog, merchant)
+        table = Table(
+            Column("account", overflow="fold"),
+            "unit",
+            Column("balance", justify="right"),
+            Column("pending", justify="right"),
+            caption="minor units; debit +, credit -",
+        )
+        for one in await store.read(lambda reader: account_balances(reader, who.merchant_id, until_ms)):
+            if one.amount or one.pending:
+                # As text: ``:bank:`` would become a picture.
+                table.add_row(Text(one.account), Text(one.unit), str(one.amount), str(one.pending or ""))
+        _out.print(table)
+
+    _with_books(data_dir, work)
+
+
+@books.command("accounts")
+def accounts() -> None:
+    """Print the chart of accounts: what each means, its normal side, and whether it has a limit."""
+    from gateway.ledger.chart import CHART
+
+    table = Table(Column("account", no_wrap=True), "side", "limit", "meaning")
+    for kind in CHART:
+        limit = "yes" if kind.limited else ""
+        name = Text(kind.name + ("..." if kind.name.endswith(":") else ""))
+        table.add_row(name, kind.side, limit, kind.meaning)
+    _out.print(table)
+    _out.print("limit: the balance may not leave its side")
+
+
+@books.command("close")
+def close(data_dir: DataDir = None) -> None:
+    """Close every day that is over. The gateway does this by itself every night."""
+    from gateway.ledger.closing import close_days
+
+    async def work(store: Store, _: Catalog) -> None:
+        closed = await close_days(store)
+        for day in closed:
+            _say(_out, f"{day.merchant_id}  {day.day}  {day.transactions} transactions  {day.hash}")
+        _out.print(f"{len(closed)} days closed")
+
+    _with_books(data_dir, work)
+
+
+@books.command("verify")
+def verify(data_dir: DataDir = None) -> None:
+    """Compute everything that is stored about entries again; exits with 1 if anything differs."""
+    from gateway.ledger.verifying import verify as check
+
+    async def work(store: Store, _: Catalog) -> None:
+        problems = await check(store)
+        for problem in problems:
+            _say(_out, f"{problem.merchant_id}  {problem.where}  {problem.what}", "red")
+        _out.print(f"{len(problems)} problems")
+        if problems:
+            raise typer.Exit(1)
+
+    _with_books(data_dir, work)
+
+
+@books.command("reconcile")
+def reconcile(
+    files: Annotated[list[Path], typer.Argument(help="Settlement and bank files, in any order.")],
+    provider: Annotated[
+        str | None, typer.Option(help="Whose settlement files these are, if not their usual sender's.")
+    ] = None,
+    bank: Annotated[str, typer.Option(help="Our name of the bank account.")] = "main",
+    merchant: Annotated[
+        str | None, typer.Option(help="Whose books take what belongs to no merchant's order.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Import files and list everything that does not agree; exits with 1 if anything does not.
+
+    Importing a file again posts nothing.
+    """
+    from gateway.kernel.errors import InvalidError
+    from gateway.payments.settlement.files import MOST_BYTES, BankFile, read_file
+    from gateway.payments.settlement.importing import import_file
+    from gateway.payments.settlement.model import OPERATOR
+    from gateway.payments.settlement.report import report_on
+
+    try:
+        with_content = [(path, _content(path, MOST_BYTES)) for path in files]
+        read = [read_file(path.name, content, provider=provider, bank=bank) for path, content in with_content]
+    except InvalidError as error:
+        _say(_err, error.message, "red")
+        raise typer.Exit(2) from None
+
+    async def work(store: Store, catalog: Catalog) -> None:
+        only = len(catalog.current.merchants) == 1
+        whose = _merchant(catalog, merchant).merchant_id if merchant is not None or only else OPERATOR
+        # What a provider paid out is known before the bank's lines are looked at.
+        ordered = sorted(read, key=lambda file: isinstance(file, BankFile))
+        changed = 0
+        for file in ordered:
+            done = await import_file(store, file, whose)
+            changed += len(done.changed)
+            _say(_out, f"{file.name}: {done.new_lines} new lines, {done.posted} transactions posted")
+            for key in done.changed:
+                _say(_out, f"changed  {file.source}  {key}  was imported before with other contents", "red")
+        report = await report_on(store, ordered)
+        for (kind, currency), amount in sorted(report.gross.items()):
+            _say(_out, f"{kind:>12} {amount:>16} {currency}")
+        for found in report.differences:
+            _say(_out, f"{found.outcome}  {found.source}  {found.name}  {found.text}", "red")
+        matched = report.outcomes["matched"]
+        _out.print(f"{matched} matched, {len(report.differences) + changed} differences")
+        if report.differences or changed:
+            raise typer.Exit(1)
+
+    _with_books(data_dir, work)
+
+
+@books.command("export")
+def export(
+    from_day: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD (UTC).")],
+    to_day: Annotated[str, typer.Option("--to", help="Last day, YYYY-MM-DD (UTC).")],
+    format: Annotated[str, typer.Option("--format", help="beancount, datev or csv.")] = "beancount",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = Path(),
+    merchant: Slug = None,
+    adviser: Annotated[int, typer.Option(help="DATEV: the adviser's number.")] = 1001,
+    client: Annotated[int, typer.Option(help="DATEV: the client's number.")] = 1,
+    chart: Annotated[str, typer.Option(help="DATEV: 03 or 04, for SKR03 or SKR04.")] = "03",
+    year_starts: Annotated[str, typer.Option(help="DATEV: first day of the fiscal year, MM-DD.")] = "01-01",
+    locked: Annotated[bool, typer.Option("--locked", help="DATEV: the import may not be changed.")] = False,
+    accounts_file: Annotated[
+        Path | None, typer.Option("--accounts", help="DATEV: another mapping of accounts (TOML).")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the books of some days, and the hashes of closed days beside them."""
+    from gateway.kernel.errors import InvalidError
+    from gateway.ledger.exports import beancount, csv, datev
+    from gateway.ledger.exports.model import Book
+
+    first, last = _day(from_day), _day(to_day)
+    if first > last:
+        raise typer.BadParameter("the first day comes after the last")
+    if format not in ("beancount", "datev", "csv"):
+        raise typer.BadParameter("beancount, datev or csv", param_hint="--format")
+    try:
+        month, day = map(int, year_starts.split("-"))
+        settings = datev.DatevSettings(
+            adviser=adviser,
+            client=client,
+            chart=chart,
+            fiscal_year_starts=(month, day),
+            locked=locked,
+            accounts=accounts_file,
+        )
+    except (ValueError, InvalidError) as error:
+        raise typer.BadParameter(getattr(error, "message", str(error))) from None
+
+    async def work(store: Store, catalog: Catalog) -> None:
+        who = _merchant(catalog, merchant)
+        book = Book(store, who.merchant_id, who.slug, who.name, who.currencies[0], who.country, first, last)
+        out.mkdir(parents=True, exist_ok=True)
+        match format:
+            case "datev":
+                written = await datev.export(book, out, settings)
+            case "csv":
+                written = await csv.export(book, out)
+            case _:
+                written = await beancount.export(book, out)
+        for path in written:
+            _say(_out, str(path))
+
+    _with_books(data_dir, work)
+
+
+def _with_books(data_dir: Path | None, work: Callable[[Store, Catalog], Awaitable[None]]) -> None:
+    """Open the database and the catalog, do the work, close."""
+    from gateway.app import open_store
+    from gateway.catalog.service import Catalog
+    from gateway.kernel.clock import SystemClock
+    from gateway.kernel.errors import VitrineError
+    from gateway.kernel.events.log import EventLog
+    from gateway.kernel.ids import TimeSortedIds
+    from gateway.logs import ensure_configured
+    from gateway.settings import Settings, SettingsError
+
+    ensure_configured()
+    try:
+        settings = Settings.load() if data_dir is None else Settings.load(data_dir=data_dir)
+    except SettingsError as error:
+        _say(_err, str(error), "red")
+        raise typer.Exit(2) from None
+    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
+        _say(_err, f"there are no books in {settings.data_dir}", "red")
+        raise typer.Exit(2)
+
+    async def run() -> None:
+        clock = SystemClock()
+        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog(), False)
+        try:
+            catalog = Catalog()
+            await catalog.refresh(store)
+            await work(store, catalog)
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(run())
+    except VitrineError as error:
+        _say(_err, f"{error.code}: {error.message}", "red")
+        raise typer.Exit(1) from None
+
+
+def _merchant(catalog: Catalog, slug: str | None) -> Merchant:
+    merchants: Any = catalog.current.merchants
+    if slug is not None:
+        return catalog.current.merchant_by_slug(slug)
+    if len(merchants) != 1:
+        names = ", ".join(sorted(one.slug for one in merchants.values())) or "none"
+        raise typer.BadParameter(f"name one of: {names}", param_hint="--merchant")
+    only: Merchant = next(iter(merchants.values()))
+    return only
+
+
+def _day(text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day like 2026-11-22") from None
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        _say(_err, f"{path}: {error.strerror}", "red")
+        raise typer.Exit(2) from None
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: what it says may come from files, and a program may read it."""
+    console.print(Text(text, style=style or ""), soft_wrap=True)

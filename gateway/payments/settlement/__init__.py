@@ -1,0 +1,1 @@
+"""Three sides of the money compared: our operations, the providers' settlement lines, the bank's lines."""
