@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ssl
 from contextlib import AsyncExitStack
 from importlib import metadata
 from pathlib import Path
@@ -23,16 +24,16 @@ from gateway.catalog.service import Catalog
 from gateway.catalog.taxes import TaxTable
 from gateway.commands.context import Context
 from gateway.http.api import Front, create_api
-from gateway.http.challenges import Challenges, ShownChallenge
+from gateway.identity.passkeys import relying_party
 from gateway.kernel.clock import Clock, SystemClock
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource, TimeSortedIds
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
+from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.model import TaskKind
 from gateway.kernel.tasks.queue import release_all_leases
 from gateway.kernel.tasks.runner import TaskRunner
 from gateway.logs import ensure_configured
-from gateway.orders import process
 from gateway.orders.background import Background
 from gateway.orders.fulfillment_facts import FulfillmentCalls, FulfillmentFacts
 from gateway.orders.mint_facts import MintFacts
@@ -40,18 +41,24 @@ from gateway.orders.payment_facts import PaymentFacts, ask_again
 from gateway.orders.placing import SECURE_FREE, PlaceRules
 from gateway.orders.process import ProcessRules
 from gateway.orders.quotes import QuoteRules
+from gateway.orders.reauthorizing import RENEW
+from gateway.orders.starting import SEND
+from gateway.orders.undoing import CANCEL
 from gateway.payments import calls
 from gateway.payments.calls import PaymentCalls
+from gateway.payments.method_feed import MethodFeed
 from gateway.payments.operations import operation_row
 from gateway.sessions.hub import Hub
 from gateway.sessions.socket import Sockets
 from gateway.settings import Settings
 from wallets.custody.accounts import Custody
-from wallets.vault.embedded import EmbeddedVault, open_embedded_vault
-from wallets.vault.providers.port import Outcome
+from wallets.vault.port import Vault
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from wallets.minting.service import Minting
+    from wallets.vault.embedded import EmbeddedVault
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +75,9 @@ class Gateway:
         self.context: Context
         self.sockets: Sockets
         self.asgi: Front
-        self.vault: EmbeddedVault
+        self.vault: Vault
+        self.embedded_vault: EmbeddedVault | None = None
+        """None where the vault is a process of its own."""
         self.backend: EmbeddedBackend
         self.minting: Minting | None = None
         self.runner: TaskRunner
@@ -106,18 +115,10 @@ class Gateway:
         hub = Hub()
         event_log = EventLog()
         event_log.listen(hub.deliver)
-        store = await asyncio.to_thread(_open_store, settings, clock, ids, event_log, checked)
+        store = await asyncio.to_thread(open_store, settings, clock, ids, event_log, checked)
         closing.push_async_callback(store.close)
 
-        self.vault = await open_embedded_vault(
-            data,
-            clock,
-            ids,
-            deadline_ms=settings.acquirer_deadline_ms,
-            slow_ms=settings.acquirer_slow_ms,
-            strict=checked,
-        )
-        closing.push_async_callback(self.vault.close)
+        self.embedded_vault, self.vault = await self._open_vault(clock, ids, checked)
 
         self.backend = EmbeddedBackend.open(
             data / "backend.db",
@@ -130,10 +131,13 @@ class Gateway:
         )
         closing.push_async_callback(self.backend.close)
 
-        rules = ProcessRules(base_url=settings.base_url, action_ms=settings.pay_within_ms)
+        rules = ProcessRules(
+            base_url=settings.base_url, action_ms=settings.pay_within_ms, renewal=settings.renewal
+        )
         custody = None
         if settings.mint:
             custody = await self._open_minting(store, rules)
+        self.method_feed = MethodFeed(store, self.vault, clock)
         self.context = Context(
             store=store,
             clock=clock,
@@ -145,8 +149,15 @@ class Gateway:
             process=rules,
             quotes=QuoteRules(valid_ms=settings.quote_valid_ms, limits=settings.holds, mint=settings.mint),
             placing=PlaceRules(
-                pay_within_ms=settings.pay_within_ms, most_unpaid=settings.most_unpaid or None
+                pay_within_ms=settings.pay_within_ms,
+                most_unpaid=settings.most_unpaid or None,
+                exemptions=settings.exemption_rules,
             ),
+            passkeys=relying_party(settings.base_url, "Vitrine", settings.passkey_origin_list)
+            if settings.delegated_authentication
+            else None,
+            card_expected=self.method_feed.expect,
+            cards_here=self.embedded_vault is not None,
         )
         await self.context.catalog.refresh(store)
 
@@ -159,6 +170,7 @@ class Gateway:
                 FulfillmentCalls(store, self.backend),
                 fulfillment_facts,
             ),
+            handover=self.context.placing.handover,
         )
         if settings.database_url == "":
             # This process owns the file alone, so leases of an earlier life are void.
@@ -169,7 +181,39 @@ class Gateway:
         self.sockets = Sockets(self.context, hub, settings.limits, SERVER)
         self.sockets.start()
         closing.push_async_callback(self.sockets.stop)
-        self.asgi = Front(create_api(self.context, self._challenges(store)), self.sockets)
+        self.asgi = Front(create_api(self.context, self._bank(store), self._card_pages()), self.sockets)
+
+    async def _open_vault(
+        self, clock: Clock, ids: IdSource, checked: bool
+    ) -> tuple[EmbeddedVault | None, Vault]:
+        """Inside this process, or a client of the one that has the cards.
+
+        With the vault apart nothing of it is loaded here but its port and its client: no adapter that could
+        open a record, no test cards.
+        """
+        settings = self.settings
+        if not settings.vault_url:
+            from wallets.vault.embedded import open_embedded_vault
+
+            embedded = await open_embedded_vault(
+                settings.data_dir,
+                clock,
+                ids,
+                deadline_ms=settings.acquirer_deadline_ms,
+                slow_ms=settings.acquirer_slow_ms,
+                strict=checked,
+            )
+            self._closing.push_async_callback(embedded.close)
+            return embedded, embedded
+        from wallets.vault.remote import RemoteVault
+
+        secret = await asyncio.to_thread(settings.vault_secret)
+        trust = (
+            ssl.create_default_context(cafile=settings.vault_authority) if settings.vault_authority else None
+        )
+        remote = RemoteVault(settings.vault_url, secret, deadline_ms=settings.vault_deadline_ms, trust=trust)
+        self._closing.push_async_callback(remote.close)
+        return None, remote
 
     async def _open_minting(self, store: Store, rules: ProcessRules) -> Custody:
         """Signer, chain, contract and lanes. The only place where chain libraries are loaded."""
@@ -205,9 +249,11 @@ class Gateway:
     async def _start_workers(self, store: Store, facts: FulfillmentFacts) -> None:
         """Resume every open task, unknown operation, chain transaction and feed."""
         closing = self._closing
-        background = Background(store, self.vault, self.backend, facts)
+        background = Background(store, self.vault, self.backend, facts, self.context.process)
         self.backend.on_update = background.updates_waiting
         self.backend.start()
+        self.method_feed.start()
+        closing.push_async_callback(self.method_feed.stop)
         background.start()
         closing.push_async_callback(background.stop)
         if self.minting is not None:
@@ -216,25 +262,32 @@ class Gateway:
         self.runner.start()
         closing.push_async_callback(self.runner.stop)
 
-    def _challenges(self, store: Store) -> Challenges:
-        """The simulated acquirer's hosted page; its decision has the order ask the vault at once."""
-        acquirer = self.vault.acquirer
+    def _card_pages(self) -> list[BaseRoute]:
+        """The vault's pages, which this process serves only while the vault is inside it."""
+        if self.embedded_vault is None:
+            return []
+        from wallets.vault.http.card_pages import CardPages
 
-        async def show(action_id: str) -> ShownChallenge:
-            found = await acquirer.challenge(action_id)
-            return ShownChallenge(found.amount, found.outcome is Outcome.REQUIRES_ACTION)
+        return [*CardPages(self.embedded_vault.intake).routes()]
 
-        async def decide(action_id: str, approved: bool) -> None:
-            found = await acquirer.complete_challenge(action_id, approved)
+    def _bank(self, store: Store) -> list[BaseRoute]:
+        """The simulated acquirer's bank page; its decision has the order ask the vault at once.
 
+        With the vault apart the page is there, and its address comes with the action.
+        """
+        if self.embedded_vault is None:
+            return []
+        from wallets.vault.providers.bank_page import bank_routes
+
+        async def decided(operation_id: OperationId) -> None:
             def ask(uow: UnitOfWork) -> None:
-                row = operation_row(uow, found.operation_id)
+                row = operation_row(uow, operation_id)
                 if row is not None:
-                    ask_again(uow, row.order_id, found.operation_id, after_ms=0)
+                    ask_again(uow, row.order_id, operation_id, after_ms=0)
 
             await store.write(ask)
 
-        return Challenges(show, decide)
+        return bank_routes(self.embedded_vault.acquirer, decided)
 
 
 def _task_kinds(
@@ -249,18 +302,22 @@ def _task_kinds(
         return None
 
     return [
-        TaskKind(calls.AUTHORIZE, payments.authorize, paid.record, paid.parked),
+        TaskKind(calls.AUTHORIZE, payments.authorize, paid.record, paid.parked, lane=Lane.INTERACTIVE),
         TaskKind(calls.CAPTURE, payments.capture, paid.record, paid.parked),
         TaskKind(calls.VOID, payments.void, paid.record, paid.parked),
         TaskKind(calls.REFUND, payments.refund, paid.record, paid.parked),
         TaskKind(calls.RESOLVE, payments.resolve, paid.record, paid.parked, most_attempts=100),
+        TaskKind(calls.REAUTHORIZE, payments.reauthorize, paid.record, paid.parked),
+        TaskKind(calls.PAYOUT, payments.payout, paid.record, paid.parked),
+        TaskKind(RENEW, nothing, paid.record_due, paid.parked),
         TaskKind(SECURE_FREE, nothing, paid.record_free, paid.parked),
-        TaskKind(process.SEND, shipping.send, shipped.record_sent, shipped.parked, most_attempts=50),
-        TaskKind(process.CANCEL, shipping.cancel, shipped.record_cancel, shipped.parked, most_attempts=50),
+        TaskKind(SEND, shipping.send, shipped.record_sent, shipped.parked, most_attempts=50),
+        TaskKind(CANCEL, shipping.cancel, shipped.record_cancel, shipped.parked, most_attempts=50),
     ]
 
 
-def _open_store(settings: Settings, clock: Clock, ids: IdSource, event_log: EventLog, checked: bool) -> Store:
+def open_store(settings: Settings, clock: Clock, ids: IdSource, event_log: EventLog, checked: bool) -> Store:
+    """Open the gateway's database, brought up to this version's tables."""
     from gateway.kernel.migrate import upgrade, upgrade_sqlite
 
     if settings.database_url:

@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gateway.cli_books import books
+from gateway.cli_vault import vault
+
 if TYPE_CHECKING:
     from gateway.app import Gateway
 
@@ -27,6 +30,8 @@ devices = typer.Typer(no_args_is_help=True, help="Customers' devices.")
 app.add_typer(products, name="products")
 app.add_typer(merchants, name="merchants")
 app.add_typer(devices, name="devices")
+app.add_typer(vault, name="vault")
+app.add_typer(books, name="books")
 
 _out = Console()
 _err = Console(stderr=True)
@@ -145,7 +150,7 @@ def merchant_books(
             caption="minor units; debit +, credit -",
         )
         for balance in await books(gateway.context, merchant.merchant_id):
-            table.add_row(balance["account"], balance["unit"], str(balance["amount"]))
+            table.add_row(Text(balance["account"]), Text(balance["unit"]), str(balance["amount"]))
         _out.print(table)
 
     _with_gateway(data_dir, work)

@@ -11,6 +11,7 @@ from gateway.kernel.tasks import tables as task_tables
 from gateway.ledger import tables as ledger_tables
 from gateway.orders import tables as order_tables
 from gateway.payments import tables as payment_tables
+from gateway.payments.settlement import tables as settlement_tables
 from wallets.custody import tables as custody_tables
 from wallets.minting import tables as minting_tables
 
@@ -24,6 +25,7 @@ DECLARED_BY = (
     minting_tables,
     order_tables,
     payment_tables,
+    settlement_tables,
     task_tables,
 )
 

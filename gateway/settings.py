@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fulfillment.model import HoldLimits
+from gateway.orders.reauthorizing import RenewalRules
+from gateway.payments.exemption_history import ExemptionRules
 from gateway.sessions.core import SessionLimits
+from wallets.vault.port import Exemption
 
 _PREFIX = "VITRINE_"
+_LOOPBACK = {("http", "localhost"), ("http", "127.0.0.1"), ("http", "::1")}
 
 
 class SettingsError(ValueError):
@@ -45,6 +50,30 @@ class Settings:
     """Orders of one customer that may wait for their payment at a time; 0: any number."""
     acquirer_deadline_ms: int = 10_000
     acquirer_slow_ms: int = 2_000
+    vault_url: str = ""
+    """Empty: the vault is inside this process and takes test cards only. Otherwise the address of
+    ``vitrine vault serve``; https, or http to this machine."""
+    vault_credential: str = field(default="", repr=False)
+    """What this gateway shows the vault; of role ``gateway``."""
+    vault_credential_file: Path | None = None
+    """A file with the credential, in place of the environment."""
+    vault_authority: Path | None = None
+    """PEM file of the authority that signed the vault's certificate, where the system does not know it."""
+    vault_deadline_ms: int = 15_000
+    """Longer than the vault's own deadline for its provider, shorter than a task's lease."""
+    delegated_authentication: bool = False
+    """On: customers approve payments with passkeys of ours. Only where the issuer or scheme has agreed to
+    accept that (delegated authentication); needs a ``public_url`` with a domain and https, or localhost."""
+    passkey_origins: str = ""
+    """Further origins of passkey ceremonies, separated by commas: those of native applications."""
+    sca_exemptions: str = ""
+    """Exemptions from strong customer authentication to ask for, separated by commas: ``low_value``."""
+    fraud_rate_ppm: int = -1
+    """The acquirer's, for ``transaction_risk``: parts per million of card payments' value; -1: unknown."""
+    renew_margin_hours: int = 24
+    """How long before its end an authorization is replaced by another one."""
+    renew_hold_hours: int = 72
+    """How long an order whose authorization was lost waits for another payment method."""
     workers: bool = True
     """Off: orders are accepted, tasks wait (a web node, or a benchmark of the acknowledgement)."""
     limits: SessionLimits = field(default_factory=SessionLimits)
@@ -53,6 +82,46 @@ class Settings:
     @property
     def base_url(self) -> str:
         return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def renewal(self) -> RenewalRules:
+        """When authorizations are renewed, and how long an order waits where that fails."""
+        return RenewalRules(
+            margin_ms=self.renew_margin_hours * 3_600_000, hold_ms=self.renew_hold_hours * 3_600_000
+        )
+
+    def vault_secret(self) -> str:
+        """Return the credential. Raises SettingsError if it is missing or would be overheard."""
+        host = urlsplit(self.vault_url)
+        if host.scheme != "https" and (host.scheme, host.hostname) not in _LOOPBACK:
+            raise SettingsError(
+                f"{_PREFIX}VAULT_URL must be https, or http to this machine: {self.vault_url!r}"
+            )
+        if self.vault_credential_file is not None:
+            try:
+                return self.vault_credential_file.read_text().strip()
+            except OSError as error:
+                raise SettingsError(
+                    f"{_PREFIX}VAULT_CREDENTIAL_FILE cannot be read: {error.strerror}"
+                ) from None
+        if not self.vault_credential:
+            raise SettingsError(f"{_PREFIX}VAULT_CREDENTIAL or {_PREFIX}VAULT_CREDENTIAL_FILE is missing")
+        return self.vault_credential
+
+    @property
+    def passkey_origin_list(self) -> tuple[str, ...]:
+        return tuple(filter(None, (one.strip() for one in self.passkey_origins.split(","))))
+
+    @property
+    def exemption_rules(self) -> ExemptionRules | None:
+        """What may be asked for, or None: nothing. Raises SettingsError for an unknown name."""
+        names = [one.strip() for one in self.sca_exemptions.split(",") if one.strip()]
+        try:
+            wanted = frozenset(Exemption(name) for name in names)
+        except ValueError as error:
+            raise SettingsError(f"{_PREFIX}SCA_EXEMPTIONS names no exemption: {error}") from error
+        fraud_rate = None if self.fraud_rate_ppm < 0 else self.fraud_rate_ppm
+        return ExemptionRules(wanted, fraud_rate) if wanted else None
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -75,7 +144,7 @@ def _parse(name: str, type_name: str, text: str) -> Any:
                 ]
             case "int":
                 return int(text)
-            case "Path":
+            case "Path" | "Path | None":
                 return Path(text)
             case "str":
                 return text

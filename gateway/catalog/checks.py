@@ -76,6 +76,8 @@ def merchant_problems(source: SourceDocument) -> list[Problem]:
         days = _at(document, (*rate, "days"))
         if _numbers(days, 2) and days[0] > days[1]:
             found.append(source.problem((*rate, "days"), "the first number is the smaller one"))
+    for limits in _PAYMENT_AMOUNTS:
+        found += _price_problems(source, (*top, "payments", *limits), currencies, free=False)
     for name in ("locations", "places"):
         codes = [
             ((*path, "code"), _at(document, (*path, "code"))) for path, _ in _entries(document, (*top, name))
@@ -189,6 +191,15 @@ def _edition(source: SourceDocument, path: FieldPath) -> Iterator[Problem]:
         yield source.problem(path, f"a {kind} edition needs a cap")
     if kind in (None, EditionKind.OPEN) and cap is not None:
         yield source.problem((*path, "cap"), "an open edition has no cap")
+
+
+_PAYMENT_AMOUNTS: tuple[FieldPath, ...] = (
+    ("pay_at_delivery",),
+    ("cash_at_pickup",),
+    ("refund_elsewhere",),
+    ("payout", "most"),
+    ("payout", "per_day"),
+)
 
 
 def _price_problems(

@@ -87,6 +87,29 @@ class ShippingDeclaration(Declaration):
     free_from: dict[Currency, PriceText] = {}
 
 
+class PayLinkDeclaration(Declaration):
+    offered: bool = True
+    hours: Annotated[int, Field(ge=1, le=30 * 24)] = 24
+
+
+class PayoutDeclaration(Declaration):
+    most: Prices
+    per_day: Prices
+    times_per_day: Annotated[int, Field(ge=1, le=1_000)] = 3
+    cooling_hours: Annotated[int, Field(ge=0, le=90 * 24)] = 24
+
+
+class PaymentsDeclaration(Declaration):
+    """What is offered besides stored methods. A currency without an amount is not offered."""
+
+    pay_link: PayLinkDeclaration = PayLinkDeclaration()
+    pay_at_delivery: dict[Currency, PriceText] = {}
+    cash_at_pickup: dict[Currency, PriceText] = {}
+    refund_elsewhere: dict[Currency, PriceText] = {}
+    payout: PayoutDeclaration | None = None
+    approval_hours: Annotated[int, Field(ge=1, le=90 * 24)] = 7 * 24
+
+
 class LocationDeclaration(Declaration):
     code: Code
     name: Words80
@@ -126,6 +149,7 @@ class MerchantDeclaration(Declaration):
     currencies: Annotated[list[Currency], Field(min_length=1, max_length=40)]
     tax: TaxDeclaration = TaxDeclaration()
     shipping: Annotated[list[ShippingDeclaration], Field(max_length=100)] = []
+    payments: PaymentsDeclaration = PaymentsDeclaration()
     locations: Annotated[list[LocationDeclaration], Field(max_length=500)] = []
     places: Annotated[list[PlaceDeclaration], Field(max_length=500)] = []
 

@@ -22,6 +22,7 @@ from gateway.catalog.model import (
     Merchant,
     Part,
     PartKind,
+    PaymentPolicy,
     PhysicalPart,
     Place,
     PlaceId,
@@ -54,6 +55,7 @@ from gateway.kernel.store.unit import Reader
 from gateway.kernel.subjects import MerchantId
 
 _COUNTER = Statement(select(catalog_counter.c.value).where(catalog_counter.c.name == bindparam("name")))
+_SETTINGS = Statement(select(merchant.c.settings).where(merchant.c.merchant_id == bindparam("merchant_id")))
 _MERCHANTS = Statement(select(merchant).order_by(merchant.c.merchant_id))
 _LOCATIONS = Statement(
     select(merchant_location).order_by(merchant_location.c.priority, merchant_location.c.code)
@@ -134,9 +136,25 @@ def _merchants(reader: Reader) -> list[Merchant]:
                 ),
                 tuple(_shipping_rate(rate) for rate in settings["shipping"]),
                 tuple(locations[row.merchant_id]),
+                payment_policy(settings),
             )
         )
     return found
+
+
+def payment_policy_of(reader: Reader, merchant_id: str) -> PaymentPolicy:
+    """Return what a merchant offers, as it is committed now; for units, which read no snapshot."""
+    row = reader.row(_SETTINGS, {"merchant_id": merchant_id})
+    return PaymentPolicy() if row is None else payment_policy(decode(row.settings))
+
+
+def payment_policy(settings: dict[str, Any]) -> PaymentPolicy:
+    """Return the policy in a merchant's settings; merchants of versions before 0.2 have named none."""
+    stated: dict[str, Any] = {
+        name: _prices(value) if isinstance(value, dict) else value
+        for name, value in settings.get("payments", {}).items()
+    }
+    return PaymentPolicy(**stated)
 
 
 def _shipping_rate(settings: dict[str, Any]) -> ShippingRate:

@@ -8,7 +8,7 @@ files is `gateway.catalog.declarations`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.kernel.ids import Id
@@ -142,6 +142,31 @@ class ShippingRate:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentPolicy:
+    """What a merchant offers besides the customer's stored methods, and how far its staff may go.
+
+    An amount per currency is the most for one order, refund or payout; a currency that is not named is not
+    offered. Times are whole hours.
+    """
+
+    pay_link: bool = True
+    pay_link_hours: int = 24
+    pay_at_delivery: Mapping[str, Money] = field(default_factory=dict)
+    cash_at_pickup: Mapping[str, Money] = field(default_factory=dict)
+    refund_elsewhere: Mapping[str, Money] = field(default_factory=dict)
+    """For one refund to another method than the one that paid."""
+    payout: Mapping[str, Money] = field(default_factory=dict)
+    """For one payout that gives nothing back."""
+    payout_per_day: Mapping[str, Money] = field(default_factory=dict)
+    """For everything one customer is sent within 24 hours, refunds to another method included."""
+    payouts_per_day: int = 3
+    payout_cooling_hours: int = 24
+    """How long a customer's method must have been stored before money is sent to it."""
+    approval_hours: int = 7 * 24
+    """How long a request waits for its second person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Location:
     """Where stock lies. ``priority`` breaks ties in routing: lower is preferred."""
 
@@ -166,6 +191,7 @@ class Merchant:
     tax: TaxSettings
     shipping: tuple[ShippingRate, ...]
     locations: tuple[Location, ...]
+    payments: PaymentPolicy = field(default_factory=PaymentPolicy)
 
     def shipping_rate(self, country: str) -> ShippingRate | None:
         """Return the first rate that serves this country, or None: the merchant does not ship there."""

@@ -11,6 +11,7 @@ from gateway.catalog.declarations import (
     DigitalDeclaration,
     MerchantDeclaration,
     OffersDeclaration,
+    PaymentsDeclaration,
     PlacementDeclaration,
     VariantDeclaration,
 )
@@ -32,6 +33,29 @@ def settings(declared: MerchantDeclaration) -> dict[str, Any]:
             }
             for rate in declared.shipping
         ],
+        "payments": _payments(declared.payments),
+    }
+
+
+def _payments(declared: PaymentsDeclaration) -> dict[str, Any]:
+    payout = declared.payout
+    return {
+        "pay_link": declared.pay_link.offered,
+        "pay_link_hours": declared.pay_link.hours,
+        "pay_at_delivery": _minor(declared.pay_at_delivery),
+        "cash_at_pickup": _minor(declared.cash_at_pickup),
+        "refund_elsewhere": _minor(declared.refund_elsewhere),
+        "approval_hours": declared.approval_hours,
+        **(
+            {}
+            if payout is None
+            else {
+                "payout": _minor(payout.most),
+                "payout_per_day": _minor(payout.per_day),
+                "payouts_per_day": payout.times_per_day,
+                "payout_cooling_hours": payout.cooling_hours,
+            }
+        ),
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.catalog.assets import AssetStore
 from gateway.catalog.service import Catalog
 from gateway.catalog.taxes import TaxTable
+from gateway.identity.passkeys import RelyingParty
 from gateway.kernel.clock import Clock
 from gateway.kernel.store.unit import Store
 from gateway.orders.placing import PlaceRules
@@ -30,3 +32,9 @@ class Context:
     process: ProcessRules
     quotes: QuoteRules = field(default_factory=QuoteRules)
     placing: PlaceRules = field(default_factory=PlaceRules)
+    cards_here: bool = False
+    """Whether the vault is inside this process, so that its pages and test cards may pass through here."""
+    passkeys: RelyingParty | None = None
+    """Who asks for passkeys; None: payments are authenticated by the issuer alone."""
+    card_expected: Callable[[int], None] = lambda until_ms: None
+    """Told when a customer was given a page for a card, and until when it may be used."""

@@ -10,12 +10,17 @@ from typing import Any
 
 from gateway.catalog.documents import page, product_document
 from gateway.catalog.model import Format, Product
+from gateway.commands import actions, pay_links
+from gateway.commands.card_entry import open_card_page
 from gateway.commands.context import Context
+from gateway.commands.paying import prepare_payment
 from gateway.identity.model import DevicePrincipal
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import Money
-from gateway.orders.changes import Request, cancel_order, pay_order
+from gateway.orders.alternatives import STORED_METHOD
+from gateway.orders.changes import Request, cancel_order
 from gateway.orders.idempotency import request_hash
+from gateway.orders.paying import PaymentChoice, pay_order
 from gateway.orders.placing import Placed, PlaceRequest, place_order
 from gateway.orders.quotes import QuoteRequest, create_quote, quote_document
 from gateway.orders.views import digital_items, order_document, order_page
@@ -29,7 +34,15 @@ from gateway.protocol.messages import (
     OrderGet,
     OrderList,
     OrderPay,
+    OrderPayLink,
     OrderPlace,
+    PasskeyAdd,
+    PasskeyList,
+    PasskeyOptions,
+    PasskeyRemove,
+    PaymentAction,
+    PaymentAddCard,
+    PaymentAuthenticate,
     PaymentMethods,
     QuoteCreate,
     WalletList,
@@ -60,12 +73,28 @@ async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -
             return get_product(context, command)
         case OrderPay():
             return await pay(context, who, command)
+        case OrderPayLink():
+            return await pay_links.own_link(context, who, command)
         case OrderList():
             return await list_orders(context, who, command)
         case OrderCancel():
             return await cancel(context, who, command)
         case PaymentMethods():
             return await list_methods(context, who)
+        case PaymentAction():
+            return await actions.get_action(context, who, command)
+        case PaymentAuthenticate():
+            return await actions.authenticate(context, who, command)
+        case PasskeyOptions():
+            return await actions.passkey_options(context, who, command)
+        case PasskeyAdd():
+            return await actions.add_passkey(context, who, command)
+        case PasskeyList():
+            return await actions.list_passkeys(context, who, command)
+        case PasskeyRemove():
+            return await actions.remove_passkey(context, who, command)
+        case PaymentAddCard():
+            return await open_card_page(context, who.customer_id, command.body.return_url)
         case WalletList():
             return await wallet(context, who)
 
@@ -147,36 +176,40 @@ async def quote(context: Context, who: DevicePrincipal, command: QuoteCreate) ->
 async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> Any:
     """Buy what was quoted: accepted once this returns."""
     body = command.body
+    kind, method_id, token = STORED_METHOD, body.payment_method_id, None
+    if body.payment is not None:
+        kind, method_id, token = await prepare_payment(context, who.customer_id, body.payment)
     request = PlaceRequest(
         customer_id=who.customer_id,
         device_id=who.device_id,
         key=command.key or "",
         request_hash=request_hash(body),
         quote_id=body.quote_id,
-        payment_method_id=body.payment_method_id,
+        payment_method_id=method_id,
         ship_to=None if body.ship_to is None else body.ship_to.model_dump(),
         consents=[consent.model_dump() for consent in body.consents],
+        payment_kind=kind,
+        link_token=token,
     )
     placed = await context.store.write(
         lambda uow: place_order(uow, request, context.placing), locks=_key_lock(who, command)
     )
-    return placed_document(placed)
+    return placed_document(context, placed)
 
 
 async def pay(context: Context, who: DevicePrincipal, command: OrderPay) -> Any:
-    """Pay a declined order with another stored method."""
-    request = Request(who.customer_id, command.body.order_id, command.key or "", request_hash(command.body))
+    """Pay for an order another way."""
+    body = command.body
+    kind, method_id, token = STORED_METHOD, body.payment_method_id, None
+    if body.payment is not None:
+        kind, method_id, token = await prepare_payment(context, who.customer_id, body.payment)
+    choice = PaymentChoice(kind, method_id, token)
+    request = Request(who.customer_id, body.order_id, command.key or "", request_hash(body))
     placed = await context.store.write(
-        lambda uow: pay_order(
-            uow,
-            request,
-            command.body.payment_method_id,
-            who.device_id,
-            action_ms=context.process.action_ms,
-        ),
+        lambda uow: pay_order(uow, request, choice, who.device_id, action_ms=context.process.action_ms),
         locks=_key_lock(who, command),
     )
-    return placed_document(placed)
+    return placed_document(context, placed)
 
 
 async def get_order(context: Context, who: DevicePrincipal, command: OrderGet) -> Any:
@@ -236,15 +269,18 @@ def _key_lock(who: DevicePrincipal, command: Command) -> tuple[str]:
     return (f"key:{who.customer_id}:{command.key}",)
 
 
-def placed_document(placed: Placed) -> dict[str, Any]:
+def placed_document(context: Context, placed: Placed) -> dict[str, Any]:
     """The reply to an accepted order."""
     total: Money = placed.total
-    return {
+    document: dict[str, Any] = {
         "order_id": placed.order_id,
         "state": placed.state,
         "total": {"amount_minor": total.amount_minor, "currency": total.currency},
         "replayed": placed.replayed,
     }
+    if placed.link is not None:
+        document["pay_link"] = pay_links.made_document(context, placed.link)
+    return document
 
 
 def method_document(row: Any) -> dict[str, Any]:

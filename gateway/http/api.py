@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.commands.context import Context
-from gateway.http import customer_api, merchant_api, problems, public, token_metadata
-from gateway.http.challenges import Challenges, challenge_router
+from gateway.http import (
+    action_api,
+    card_entry,
+    customer_api,
+    merchant_api,
+    merchant_payments,
+    pay_links,
+    problems,
+    public,
+    token_metadata,
+)
+from gateway.http.challenges import challenge_router
 from gateway.http.limits import BodyLimit
 
 CONNECT_PATH = "/v1/connect"
@@ -41,8 +54,15 @@ async def _no_socket_here(receive: Receive, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": body})
 
 
-def create_api(context: Context, challenges: Challenges | None) -> FastAPI:
-    """Return the HTTP application. ``challenges`` only with the simulated acquirer."""
+def create_api(
+    context: Context, outside: Sequence[BaseRoute] = (), card_pages: Sequence[BaseRoute] = ()
+) -> FastAPI:
+    """Return the HTTP application.
+
+    ``outside`` are pages of an outside world that runs in this process: the simulated acquirer's bank.
+    ``card_pages`` are the pages of a vault inside this process. Without them the vault is apart, and no
+    route takes a card number.
+    """
     app = FastAPI(
         title="Vitrine",
         version="1",
@@ -58,7 +78,14 @@ def create_api(context: Context, challenges: Challenges | None) -> FastAPI:
     app.include_router(public.router)
     app.include_router(token_metadata.router)
     app.include_router(customer_api.router)
+    app.include_router(action_api.router)
     app.include_router(merchant_api.router)
-    if challenges is not None:
-        app.include_router(challenge_router(challenges))
+    app.include_router(card_entry.router)
+    app.include_router(card_entry.embedded if card_pages else card_entry.apart)
+    app.router.routes.extend(card_pages)
+    app.include_router(merchant_payments.router)
+    # Before the pages of challenges, whose assets are a closed list.
+    app.include_router(pay_links.router)
+    app.include_router(challenge_router())
+    app.router.routes.extend(outside)
     return app

@@ -1,79 +1,157 @@
-"""The hosted challenge page of the simulated acquirer: what a bank's page would be.
+"""The hosted page of an action: the one place where a customer approves a payment on a second screen.
 
-The result comes from the acquirer, never from the page: the button tells it, and the gateway asks.
+It is opened by its address, by a QR code or by a short code typed at ``/pay``, because a headset has no
+keyboard and no browser that people trust. It shows payee, amount and goods, and leads to a passkey or to
+the bank's own page. The result always comes from a checked assertion or from the provider: the page only
+shows what the server says, and an action that was decided is never offered again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from html import escape
-from typing import Literal
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from gateway.kernel.money import Money
+from gateway.commands import actions
+from gateway.http import challenge_pages as pages
+from gateway.http.callers import InContext
+from gateway.http.challenge_limits import CodeGuesses
+from gateway.kernel.errors import ConflictError, NotFoundError
+from gateway.orders.actions import page_of
+from gateway.payments.authentication_model import AuthenticationMethod, is_decided
 
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    # Our own script, style and addresses alone; nobody may frame the page (clickjacking).
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Permissions-Policy": "publickey-credentials-get=(self), publickey-credentials-create=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    # The address opens the action, so no other site may learn it.
     "Referrer-Policy": "no-referrer",
 }
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Approve payment</title><style>
-body{{font:17px/1.5 system-ui,sans-serif;margin:0;min-height:100vh;display:grid;place-items:center;
-background:#f3f1ec;color:#1d1b18}}
-main{{background:#fff;padding:2rem 2.2rem;border-radius:14px;max-width:22rem;
-box-shadow:0 8px 30px #0002}}
-h1{{font-size:1.15rem;margin:0 0 .3rem}} strong{{font-size:2rem;display:block;margin:.6rem 0 1.2rem}}
-button{{font:inherit;padding:.7rem 1.1rem;border-radius:9px;border:1px solid #1d1b18;background:#fff;
-cursor:pointer}} button.go{{background:#1d1b18;color:#fff}} p{{color:#6b665d;font-size:.9rem}}
-form{{display:flex;gap:.7rem}}
-</style></head><body><main>{body}</main></body></html>"""
+_ASSETS = {"challenge.css": "text/css; charset=utf-8", "challenge.js": "text/javascript; charset=utf-8"}
+_WRONG_CODE = "This code is not valid, or its time is over. Check it on your headset."
+
+Credential = Annotated[dict[str, Any], Body()]
 
 
-@dataclass(frozen=True, slots=True)
-class ShownChallenge:
-    """What the page shows. ``open`` is False once somebody has decided."""
-
-    amount: Money
-    open: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Challenges:
-    """What the page needs: look a challenge up, decide it, and have the order ask about it."""
-
-    show: Callable[[str], Awaitable[ShownChallenge]]
-    decide: Callable[[str, bool], Awaitable[None]]
-
-
-def challenge_router(challenges: Challenges) -> APIRouter:
-    """Return the routes of the page."""
+def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
+    """Return the routes of the pages. ``guesses`` bounds wrong codes, for this process."""
     router = APIRouter(tags=["hosted pages"])
+    limits = guesses or CodeGuesses()
+
+    @router.get("/pay", response_class=HTMLResponse)
+    async def enter_code() -> Response:
+        return _html(pages.code_page())
+
+    @router.post("/pay", response_class=HTMLResponse)
+    async def check_code(request: Request, context: InContext) -> Response:
+        address = request.client.host if request.client is not None else ""
+        now_ms = context.clock.now_ms()
+        wait_ms = limits.wait_ms(address, now_ms)
+        if wait_ms:
+            page = _html(pages.code_page("Too many wrong codes. Try again later."), 429)
+            page.headers["Retry-After"] = str(wait_ms // 1000 + 1)
+            return page
+        found = await actions.find_by_code(context, _typed(await request.body()))
+        if found is None:
+            limits.wrong(address, now_ms)
+            return _html(pages.code_page(_WRONG_CODE), 404)
+        return RedirectResponse(f"/pay/challenges/{found}", status_code=303, headers=_HEADERS)
+
+    @router.get("/pay/assets/{name}")
+    async def asset(name: Literal["challenge.css", "challenge.js"]) -> Response:
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "max-age=3600"}
+        return Response(_asset(name), media_type=_ASSETS[name], headers=headers)
 
     @router.get("/pay/challenges/{action_id}", response_class=HTMLResponse)
-    async def show(action_id: str) -> Response:
-        found = await challenges.show(action_id)
-        if not found.open:
-            body = "<h1>Done</h1><p>You can close this page and go back to your headset.</p>"
-        else:
-            body = (
-                "<h1>Did you start this purchase?</h1>"
-                f"<strong>{escape(str(found.amount))}</strong>"
-                f'<form method="post"><button class="go" formaction="{escape(action_id)}/approve">Approve'
-                f'</button><button formaction="{escape(action_id)}/deny">No, refuse</button></form>'
-                "<p>Simulated bank page: no real money moves.</p>"
-            )
-        return HTMLResponse(_PAGE.format(body=body), headers=_HEADERS)
+    async def show(action_id: str, context: InContext) -> Response:
+        try:
+            view, passkey = await actions.open_page(context, action_id)
+        except NotFoundError:
+            return _html(pages.unknown_page(), 404)
+        payee = actions.payee_name(context, view)
+        if not is_decided(view.state):
+            return _html(pages.approval_page(view, payee, passkey=passkey))
+        # Who used the bank has no passkey on this device, or none at all.
+        by_bank = view.method == AuthenticationMethod.THREE_DS
+        enrol = context.passkeys is not None and view.may_enrol and by_bank
+        return _html(pages.decided_page(view, payee, enrol=enrol))
 
-    @router.post("/pay/challenges/{action_id}/{decision}")
-    async def decide(action_id: str, decision: Literal["approve", "deny"]) -> Response:
-        await challenges.decide(action_id, decision == "approve")
+    @router.get("/pay/challenges/{action_id}/state")
+    async def state(action_id: str, context: InContext) -> Response:
+        return JSONResponse(await actions.page_state(context, action_id), headers=_HEADERS)
+
+    @router.get("/pay/challenges/{action_id}/qr.svg")
+    async def picture(action_id: str, context: InContext) -> Response:
+        await actions.page_state(context, action_id)
+        return Response(
+            _qr(page_of(context.process, action_id)), media_type="image/svg+xml", headers=_HEADERS
+        )
+
+    @router.post("/pay/challenges/{action_id}/deny")
+    async def deny(action_id: str, context: InContext) -> Response:
+        try:
+            await actions.page_deny(context, action_id)
+        except ConflictError:
+            pass  # decided meanwhile: the page says how
+        except NotFoundError:
+            return _html(pages.unknown_page(), 404)
         return RedirectResponse(f"/pay/challenges/{action_id}", status_code=303, headers=_HEADERS)
 
+    @router.post("/pay/challenges/{action_id}/passkey/options")
+    async def passkey_options(action_id: str, context: InContext) -> Response:
+        return JSONResponse(await actions.page_request(context, action_id), headers=_HEADERS)
+
+    @router.post("/pay/challenges/{action_id}/passkey")
+    async def passkey(action_id: str, credential: Credential, context: InContext) -> Response:
+        answer = await actions.page_authenticate(context, action_id, credential)
+        return JSONResponse(answer, headers=_HEADERS)
+
+    @router.post("/pay/challenges/{action_id}/enrol/options")
+    async def enrol_options(action_id: str, context: InContext) -> Response:
+        return JSONResponse(await actions.enrol_options(context, action_id), headers=_HEADERS)
+
+    @router.post("/pay/challenges/{action_id}/enrol")
+    async def enrol(action_id: str, credential: Credential, context: InContext) -> Response:
+        passkey_id = await actions.enrol(context, action_id, credential, "Added on the payment page")
+        return JSONResponse({"passkey_id": passkey_id}, headers=_HEADERS)
+
     return router
+
+
+def _typed(body: bytes) -> str:
+    """Return the code of the form; empty for what no form of ours sends."""
+    try:
+        form = parse_qs(body.decode("ascii"), max_num_fields=5)
+    except ValueError:
+        return ""
+    return form.get("code", [""])[0]
+
+
+def _html(text: str, status: int = 200) -> HTMLResponse:
+    return HTMLResponse(text, status_code=status, headers=_HEADERS)
+
+
+@cache
+def _asset(name: str) -> bytes:
+    return resources.files("gateway.http.assets").joinpath(name).read_bytes()
+
+
+def _qr(address: str) -> bytes:
+    """Return a QR code that opens the page, as SVG: dark on white with its quiet zone, whatever is behind."""
+    import segno
+
+    made = BytesIO()
+    segno.make(address, error="m", micro=False).save(
+        made, kind="svg", scale=8, border=4, dark="#000", light="#fff", xmldecl=False, title="Approve payment"
+    )
+    return made.getvalue()

@@ -1,11 +1,11 @@
-"""The merchant API: products, customers, device tokens, test cards, orders, refunds, books."""
+"""The merchant API: products, customers, device tokens, orders, refunds, books."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.catalog.assets import MAX_MODEL_BYTES
 from gateway.catalog.documents import page, product_document
@@ -13,7 +13,6 @@ from gateway.commands import merchant as commands
 from gateway.http.callers import AsMerchant, InContext, Key
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.errors import InvalidError
-from wallets.vault.port import CardEntry
 
 router = APIRouter(prefix="/v1/merchant", tags=["merchant"])
 
@@ -31,16 +30,6 @@ class CustomerInput(_Input):
 class DeviceTokenInput(_Input):
     kind: Annotated[str, Field(min_length=1, max_length=64)] = "headset"
     name: Annotated[str, Field(max_length=128)] = ""
-
-
-class CardInput(_Input):
-    """A test card of the simulated acquirer. A real number is refused and kept nowhere."""
-
-    number: SecretStr
-    expiry_month: int
-    expiry_year: int
-    security_code: SecretStr
-    holder: SecretStr = SecretStr("")
 
 
 @router.get("/products")
@@ -102,20 +91,6 @@ async def post_device_token(
         "device_id": issued.device.device_id,
         "expires_at": rfc3339(issued.device.expires_at_ms),
     }
-
-
-@router.post("/customers/{customer_id}/payment-methods", status_code=201)
-async def post_payment_method(context: InContext, who: AsMerchant, customer_id: str, body: CardInput) -> Any:
-    """Store a test card in the customer's vault."""
-    await commands.require_own_customer(context, who, customer_id)
-    card = CardEntry.typed(
-        body.number.get_secret_value(),
-        body.expiry_month,
-        body.expiry_year,
-        body.security_code.get_secret_value(),
-        body.holder.get_secret_value(),
-    )
-    return await commands.add_card(context, customer_id, card)
 
 
 @router.get("/orders")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
 from gateway.kernel.store.schema import metadata
 
@@ -54,4 +54,27 @@ api_key = Table(
     Column("name", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
+)
+
+passkey = Table(
+    "passkey",
+    metadata,
+    Column("passkey_id", Text, primary_key=True),
+    # What the authenticator calls it, base64url.
+    Column("credential_id", Text, nullable=False, unique=True),
+    Column("customer_id", Text, nullable=False),
+    # COSE key, base64url.
+    Column("public_key", Text, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    # Whether it may leave its device (BE), and whether it has (BS).
+    Column("backup_eligible", Integer, nullable=False),
+    Column("backed_up", Integer, nullable=False),
+    Column("transports", Text, nullable=False),
+    Column("aaguid", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("last_used_at_ms", BigInteger),
+    Column("revoked_at_ms", BigInteger),
+    Column("revoked_because", Text),
+    Index("ix_passkey_customer", "customer_id"),
 )

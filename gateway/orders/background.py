@@ -1,4 +1,4 @@
-"""What runs beside the tasks: the order backend's feed, expiry, and the comparison with the vault."""
+"""What runs beside the tasks: the order backend's feed, expiry, the comparison with the vault, the books."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from fulfillment import expiry
 from fulfillment.backends.port import OrderBackend
 from fulfillment.feed import read_updates
 from gateway.kernel.store.unit import Lane, Store
+from gateway.ledger.closing import close_days
+from gateway.ledger.pending import expire_overdue
+from gateway.ledger.verifying import verify_merchant
 from gateway.orders.changes import expire_order
 from gateway.orders.fulfillment_facts import FulfillmentFacts
+from gateway.orders.pay_links import expire_link
+from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import unpaid_orders
+from gateway.orders.refunding import expire as expire_refund
+from gateway.orders.renewal_sweep import plan_renewals
+from gateway.payments.pay_links import expired_links
 from gateway.payments.reconciler import reconcile
+from gateway.payments.refunds import expired_refunds
 from wallets.vault.port import Vault
 
 log = structlog.get_logger(__name__)
@@ -24,13 +33,25 @@ _FEED_POLL_S = 5.0
 _SWEEP_S = 1.0
 _RECONCILE_S = 30.0
 _PAGE = 100
+_TIDY_S = 5.0
+_BOOKS_S = 600.0
+_BOOKS_PAUSE_S = 0.01
+"""Between two pages of the books: checking them must not be felt by anybody."""
 
 
 class Background:
     """Loops of one process. Each step is a unit of its own, so any number of processes may run them."""
 
-    def __init__(self, store: Store, vault: Vault, backend: OrderBackend, facts: FulfillmentFacts) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        backend: OrderBackend,
+        facts: FulfillmentFacts,
+        rules: ProcessRules,
+    ) -> None:
         self._store = store
+        self._rules = rules
         self._vault = vault
         self._backend = backend
         self._facts = facts
@@ -49,6 +70,8 @@ class Background:
             asyncio.create_task(self._forever(self._follow_feed), name="order-backend-feed"),
             asyncio.create_task(self._forever(self._sweep), name="expiry-sweep"),
             asyncio.create_task(self._forever(self._expire), name="unpaid-orders"),
+            asyncio.create_task(self._forever(self._keep_books), name="nightly-books"),
+            asyncio.create_task(self._forever(self._tidy_payments), name="links-refunds-renewals"),
         ]
 
     async def stop(self) -> None:
@@ -86,15 +109,37 @@ class Background:
         await asyncio.sleep(_RECONCILE_S)
         await reconcile(self._store, self._vault)
 
+    async def _keep_books(self) -> None:
+        """Once a night: close the days that are over, and compute everything in the books again."""
+        await self._store.write(expire_overdue, lane=Lane.BACKGROUND)
+        closed = await close_days(self._store, pause_s=_BOOKS_PAUSE_S)
+        for day in closed:
+            log.info("books.day_closed", merchant_id=day.merchant_id, day=day.day, hash=day.hash)
+        for merchant_id in sorted({day.merchant_id for day in closed}):
+            for problem in await verify_merchant(self._store, merchant_id, pause_s=_BOOKS_PAUSE_S):
+                log.error("books.problem", **problem._asdict())
+        await asyncio.sleep(_BOOKS_S)
+
     async def _sweep(self) -> None:
         await asyncio.sleep(_SWEEP_S)
         await self._store.write(partial(expiry.sweep, limit=_PAGE), lane=Lane.BACKGROUND)
+
+    async def _tidy_payments(self) -> None:
+        """End links and requests whose time is over; plan what authorizations will need."""
+        for pay_link_id in await self._store.read(partial(expired_links, most=_PAGE)):
+            await self._store.write(partial(expire_link, pay_link_id=pay_link_id), lane=Lane.BACKGROUND)
+        for refund_id in await self._store.read(partial(expired_refunds, most=_PAGE)):
+            expire = partial(expire_refund, refund_id=refund_id, rules=self._rules)
+            await self._store.write(expire, lane=Lane.BACKGROUND)
+        await plan_renewals(self._store, self._rules.renewal)
+        await asyncio.sleep(_TIDY_S)
 
     async def _expire(self) -> None:
         await asyncio.sleep(_SWEEP_S)
         for order_id in await self._store.read(partial(unpaid_orders, most=_PAGE)):
             try:
-                await self._store.write(partial(expire_order, order_id=order_id), lane=Lane.BACKGROUND)
+                expire = partial(expire_order, order_id=order_id, rules=self._rules)
+                await self._store.write(expire, lane=Lane.BACKGROUND)
             except Exception:
                 # One order that cannot be given up must not keep the others' goods.
                 log.exception("background.expiry_failed", order_id=order_id)

@@ -8,16 +8,13 @@ from typing import Any
 from gateway.catalog.model import FailurePolicy
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.kernel.store.unit import UnitOfWork
-from gateway.kernel.subjects import OperationId
-from gateway.orders import books, process
+from gateway.orders import actions, capturing, process, undoing, voiding
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegKind, LegState, OrderState
 from gateway.orders.payment_facts import amount_of, ask_again
-from gateway.orders.placing import Placed, begin_attempt
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, load_purchase
 from gateway.payments import intents
-from gateway.payments.methods import method_of
 from gateway.payments.model import IntentState, OperationState
 from gateway.payments.operations import operations_of
 from wallets.minting.model import MintState
@@ -25,7 +22,6 @@ from wallets.minting.requests import mints_of
 from wallets.vault.port import OperationKind
 
 CANCEL_OPERATION = "order.cancel"
-PAY_OPERATION = "order.pay"
 REFUND_OPERATION = "order.refund"
 
 
@@ -65,7 +61,7 @@ def cancel_order(uow: UnitOfWork, request: Request, rules: ProcessRules, *, reas
         before = [leg.state for leg in stoppable]
         for leg in stoppable:
             if not _follows_its_parcel(purchase, leg):
-                process.undo_leg(purchase, leg, rules, reason=reason)
+                undoing.undo_leg(purchase, leg, reason=reason)
         if [leg.state for leg in stoppable] == before:
             # A mint was claimed between the look and the compare-and-set; nothing was written.
             raise _too_late(purchase)
@@ -89,59 +85,16 @@ def give_up_unpaid(purchase: Purchase, reason: str) -> None:
         return
     intents.move_intent(uow, purchase.order_id, IntentState.CANCELED)
     for leg in purchase.legs:
-        process.leg_canceled(purchase, leg, reason)
+        undoing.leg_canceled(purchase, leg, reason)
     for row in operations_of(uow, purchase.order_id):
         if row.kind != OperationKind.AUTHORIZE:
             continue
         if row.state == OperationState.REQUIRES_ACTION:
-            process.void(purchase, row.operation_id, amount_of(row))
+            voiding.void(purchase, row.operation_id, amount_of(row))
+            actions.call_off(uow, row.operation_id)
         elif row.state in (OperationState.CREATED, OperationState.UNKNOWN):
             ask_again(uow, purchase.order_id, row.operation_id, after_ms=0, abandon=True)
-    books.post_given_up(purchase)
     purchase.tell("order.canceled", reason=reason)
-
-
-def pay_order(
-    uow: UnitOfWork, request: Request, payment_method_id: str, device_id: str | None, *, action_ms: int
-) -> Placed:
-    """Authorize a declined order with another stored method.
-
-    Raises ConflictError ``order.not_payable``, NotFoundError ``payment_method.not_found``.
-    """
-    earlier = earlier_result(uow, request.principal, PAY_OPERATION, request.key, request.request_hash)
-    purchase = own_purchase(uow, request)
-    if earlier is not None:
-        return Placed(purchase.order_id, purchase.state.value, purchase.total, replayed=True)
-    if method_of(uow, purchase.customer_id, payment_method_id) is None:
-        raise NotFoundError(
-            "payment_method.not_found", "There is no such payment method.", param="$.body.payment_method_id"
-        )
-    intent = purchase.intent()
-    operation_id = uow.new_id(OperationId)
-    if purchase.state is not OrderState.PLACED or not intents.try_again(uow, purchase.order_id, operation_id):
-        raise ConflictError(
-            "order.not_payable",
-            "The order does not wait for another payment method.",
-            data={"state": purchase.state.value, "payment": intent.state},
-        )
-    pay_until_ms = uow.now_ms + action_ms
-    purchase.extend_payment(pay_until_ms)
-    begin_attempt(
-        uow,
-        intent_id=intent.intent_id,
-        order_id=purchase.order_id,
-        operation_id=operation_id,
-        payment_method_id=payment_method_id,
-        customer_id=purchase.customer_id,
-        merchant_id=purchase.merchant_id,
-        channel=purchase.row.channel,
-        place=purchase.row.place,
-        device_id=device_id,
-        total=purchase.total,
-        pay_until_ms=pay_until_ms,
-    )
-    _keep(uow, PAY_OPERATION, request)
-    return Placed(purchase.order_id, purchase.state.value, purchase.total, replayed=False)
 
 
 def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Changed:
@@ -157,7 +110,7 @@ def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Chan
         return Changed(purchase.order_id, purchase.state.value, replayed=True)
     captured = any(leg.state is LegState.CAPTURED for leg in purchase.legs)
     stranded = [leg for leg in purchase.legs if leg.state is LegState.RETURNING]
-    resumed = [leg for leg in stranded if process.resume_return(purchase, leg, rules)]
+    resumed = [leg for leg in stranded if undoing.resume_return(purchase, leg)]
     if not captured and not resumed:
         raise ConflictError(
             "order.not_refundable",
@@ -167,20 +120,32 @@ def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Chan
     purchase.request_refund()
     for leg in purchase.legs:
         if leg.state is not LegState.CAPTURED:
-            process.undo_leg(purchase, leg, rules, reason="refunded")
+            undoing.undo_leg(purchase, leg, reason="refunded")
     process.settle(purchase, rules)
     _keep(uow, REFUND_OPERATION, request)
     return Changed(purchase.order_id, purchase.state.value, replayed=False)
 
 
-def expire_order(uow: UnitOfWork, order_id: str) -> None:
-    """The reservation ended before the payment came."""
+def expire_order(uow: UnitOfWork, order_id: str, rules: ProcessRules) -> None:
+    """The reservation ended before the payment came, or the hold before another one."""
     purchase = load_purchase(uow, order_id)
-    if purchase is None or purchase.state is not OrderState.PLACED:
+    if purchase is None or purchase.pay_until_ms is None or purchase.pay_until_ms > uow.now_ms:
         return
-    if purchase.row.pay_until_ms is None or purchase.row.pay_until_ms > uow.now_ms:
-        return
-    give_up_unpaid(purchase, "payment did not arrive in time")
+    if purchase.state is OrderState.PLACED:
+        give_up_unpaid(purchase, "payment did not arrive in time")
+    elif purchase.is_held:
+        give_up_held(purchase, rules)
+
+
+def give_up_held(purchase: Purchase, rules: ProcessRules) -> None:
+    """Nobody has paid for the rest: what has not left is taken back, what has is owed by the customer."""
+    reason = "the payment could not be renewed"
+    purchase.let_go()
+    waiting = capturing.waiting_legs(purchase, operations_of(purchase.uow, purchase.order_id))
+    for leg in purchase.legs:
+        if leg not in waiting:
+            undoing.undo_leg(purchase, leg, reason=reason)
+    process.capture_failed(purchase, waiting, "authorization_lost", rules)
 
 
 def own_purchase(uow: UnitOfWork, request: Request) -> Purchase:

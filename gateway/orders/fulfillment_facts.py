@@ -23,7 +23,7 @@ from fulfillment.states import FulfillmentState
 from gateway.kernel.store.unit import Store, UnitOfWork
 from gateway.kernel.subjects import OrderId
 from gateway.kernel.tasks.model import Task
-from gateway.orders import books, process
+from gateway.orders import books, process, undoing
 from gateway.orders.model import LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase
@@ -169,7 +169,7 @@ class FulfillmentFacts:
                 reason = fact.reason or "canceled by the order backend"
                 for leg in legs:
                     if leg.state is LegState.CANCELING:
-                        process.leg_canceled(purchase, leg, reason)
+                        undoing.leg_canceled(purchase, leg, reason)
                     else:
                         process.leg_failed(purchase, leg, reason, self._rules)
                 process.settle(purchase, self._rules)
@@ -200,3 +200,4 @@ class FulfillmentFacts:
         for leg in legs:
             if process.fulfilled(purchase, leg, self._rules):
                 books.post_dispatched(purchase, leg)
+        process.ask_for_waiting(purchase, self._rules)

@@ -58,11 +58,12 @@ class MintFacts:
             books.post_minted(purchase, leg)
             purchase.tell("token.minted", leg_id=leg.leg_id, sku=leg.sku, **token)
             process.fulfilled(purchase, leg, self._rules)
+            process.ask_for_waiting(purchase, self._rules)
 
     def _skipped(self, purchase: Purchase, leg: Leg, outcome: MintOutcome) -> None:
         if leg.state is LegState.CAPTURED and purchase.move_leg(leg, LegState.RETURNING):
             # Its first block was lost in a reorganization and it cannot be minted again: money back.
-            process.refund_leg(purchase, leg, self._rules)
+            process.pay_back(purchase, leg, self._rules)
             return
         process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
 
@@ -77,6 +78,6 @@ class MintFacts:
         purchase.tell("token.returned", leg_id=leg.leg_id, transaction_hash=outcome.tx_hash or "")
         capture = operation_row(purchase.uow, leg.capture_operation_id or "")
         if capture is not None and capture.state == OperationState.SUCCEEDED:
-            process.refund_leg(purchase, leg, self._rules)
+            process.pay_back(purchase, leg, self._rules)
         else:
             process.returned(purchase, leg, self._rules)

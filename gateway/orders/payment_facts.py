@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.kernel.clock import rfc3339
@@ -10,21 +11,35 @@ from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import enqueue
-from gateway.orders import books, process
+from gateway.orders import actions, books, capturing, collecting, process, reauthorizing, refunding, voiding
+from gateway.orders.alternatives import alternatives
 from gateway.orders.model import OrderState
+from gateway.orders.pay_links import link_paid
 from gateway.orders.placing import begin_attempt
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Purchase, known_purchase, wire_money
 from gateway.payments import calls, intents
-from gateway.payments.methods import methods_of
 from gateway.payments.model import AttemptState, IntentState, OperationState
 from gateway.payments.operations import Recorded, operation_row, operations_of, record_result
+from gateway.payments.pay_links import payer_of
+from gateway.payments.provider_terms import terms_of, terms_text
+from gateway.payments.step_up import asks_at_once, steps_up, tried_of
 from wallets.vault.port import DeclineClass, OperationKind, OperationResult, OperationStatus
 
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
 _MOST_TRIES = 3
 """Operations that are begun for one authorization, capture, void or refund before it counts as failed."""
+_FIRST_WAIT_MS = 5_000
+_LONGEST_WAIT_MS = 6 * 60 * 60_000
+_SAID_NO = frozenset({capturing.EXPIRED, collecting.NOT_COLLECTED})
+"""Failed for a reason that another try would meet again."""
+_CLASS_OF_REFUSAL = {
+    "vault.retry_forbidden": DeclineClass.HARD_NEVER,
+    "vault.retry_too_early": DeclineClass.SOFT_RETRY_LATER,
+    "vault.attempts_exceeded": DeclineClass.SOFT_RETRY_LATER,
+}
+"""The networks' rules about attempts, which the vault holds: what they mean for the next step."""
 _NOTHING_TO_VOID = frozenset({"vault.nothing_open", "vault.authorization_not_open"})
 """The authorization has ended by itself, or another void was faster."""
 
@@ -41,9 +56,18 @@ class PaymentFacts:
         if recorded is None:
             if result.status is OperationStatus.REQUIRES_ACTION:
                 self._wait_for_action(uow, task.subject, result)
+            elif result.status is OperationStatus.UNKNOWN:
+                _wait_on(uow, task)
             return
         purchase = known_purchase(uow, recorded.order_id)
+        # Only what waited can have been challenged; nothing is looked up for an answer that came at once.
+        waited = recorded.kind is OperationKind.AUTHORIZE and task.kind == calls.RESOLVE
+        if waited and not actions.challenge_answered(purchase, recorded):
+            return
         if recorded.state is OperationState.UNKNOWN:
+            if _takes_its_time(purchase, recorded):
+                ask_now_and_then(uow, recorded.order_id, recorded.operation_id)
+                return
             ask_again(uow, recorded.order_id, recorded.operation_id)
             purchase.tell("payment.unknown", operation_id=recorded.operation_id)
             return
@@ -54,8 +78,11 @@ class PaymentFacts:
                 self._capture(purchase, recorded)
             case OperationKind.VOID:
                 self._void(purchase, recorded)
-            case OperationKind.REFUND:
-                self._refund(purchase, recorded)
+            case OperationKind.REFUND | OperationKind.PAYOUT:
+                anew = recorded.state is OperationState.FAILED and _may_ask_anew(purchase, recorded)
+                refunding.record_back(purchase, recorded, self._rules, ask_anew=anew)
+            case OperationKind.INCREMENT:
+                raise AssertionError("no order asks for an increment")
 
     def parked(self, uow: UnitOfWork, task: Task, error: str) -> None:
         """Attempts ran out: the order says so, and an operator sees the task."""
@@ -82,31 +109,62 @@ class PaymentFacts:
                 raise AssertionError(recorded.state)
 
     def _authorized(self, purchase: Purchase, recorded: Recorded) -> None:
-        uow, amount = purchase.uow, recorded.amount
+        uow, amount, terms = purchase.uow, recorded.amount, recorded.result.terms
         assert recorded.attempt_id is not None
-        intents.move_attempt(uow, recorded.attempt_id, AttemptState.AUTHORIZED)
+        if recorded.target_operation_id is not None:
+            self._replaced(purchase, recorded)
+            return
+        liability = recorded.result.liability
+        intents.move_attempt(uow, recorded.attempt_id, AttemptState.AUTHORIZED, liability=liability)
         if not intents.add_authorized(uow, purchase.order_id, recorded.operation_id, amount.amount_minor):
             # The order was given up, or paid another way, while this answer was under way.
-            process.void_once(purchase, recorded.operation_id, amount)
+            voiding.void_once(purchase, recorded.operation_id, amount)
             return
-        books.post_authorized(purchase, amount)
+        if terms is not None:
+            text = terms_text(terms)
+            assert text is not None
+            intents.remember_terms(uow, purchase.order_id, recorded.operation_id, text)
+        books.post_authorized(purchase, amount, self._rules.provider_of(terms), recorded.operation_id)
         purchase.tell("payment.authorized", operation_id=recorded.operation_id, amount=wire_money(amount))
+        if recorded.pay_link_id is not None:
+            link_paid(purchase, recorded)
+        if uow.now_ms - purchase.row.created_at_ms > self._rules.renewal.look_after_ms // 2:
+            # Paid for so late that the sweep may have passed.
+            reauthorizing.plan_renewal(purchase, recorded.operation_id, self._rules.renewal)
         process.secured(purchase, self._rules)
 
+    def record_due(self, uow: UnitOfWork, task: Task, _: None) -> None:
+        """An authorization will run out soon."""
+        purchase = known_purchase(uow, task.subject)
+        reauthorizing.look(purchase, task.payload["authorization_id"], self._rules.renewal)
+
+    def _replaced(self, purchase: Purchase, recorded: Recorded) -> None:
+        rules = self._rules
+        if reauthorizing.replaced(purchase, recorded, rules.renewal, rules.provider_of):
+            if recorded.pay_link_id is not None:
+                link_paid(purchase, recorded)
+            process.settle(purchase, rules)
+
     def _action_required(self, purchase: Purchase, recorded: Recorded) -> None:
-        uow, action = purchase.uow, recorded.result.action
-        assert recorded.attempt_id is not None and action is not None
+        uow = purchase.uow
+        assert recorded.attempt_id is not None
         intents.move_attempt(uow, recorded.attempt_id, AttemptState.REQUIRES_ACTION)
-        if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_ACTION):
-            process.void_once(purchase, recorded.operation_id, recorded.amount)
+        takes_place = recorded.target_operation_id is not None
+        if takes_place and purchase.intent().reauthorization_id == recorded.operation_id:
+            self._ask_customer(purchase, recorded)
             return
-        purchase.extend_payment(uow.now_ms + self._rules.action_ms)
-        purchase.tell(
-            "payment.action_required",
-            action_id=action.action_id,
-            url=f"{self._rules.base_url}{action.path}",
-        )
-        self._wait_for_action(uow, purchase.order_id, recorded.result)
+        if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_ACTION):
+            voiding.void_once(purchase, recorded.operation_id, recorded.amount)
+            return
+        self._ask_customer(purchase, recorded)
+
+    def _ask_customer(self, purchase: Purchase, recorded: Recorded) -> None:
+        if recorded.pay_link_id is None:
+            actions.ask_customer(purchase, recorded, self._rules)
+        else:
+            # Whoever pays through a link finds the challenge on its page; it is not the customer's.
+            purchase.extend_payment(purchase.uow.now_ms + self._rules.action_ms)
+        self._wait_for_action(purchase.uow, purchase.order_id, recorded.result)
 
     def _wait_for_action(self, uow: UnitOfWork, order_id: str, result: OperationResult) -> None:
         """The hosted page wakes us; asking from time to time is the safety net."""
@@ -119,32 +177,32 @@ class PaymentFacts:
         assert recorded.attempt_id is not None
         declined = recorded.state is OperationState.DECLINED
         reason = _reason(result)
+        if recorded.target_operation_id is not None:
+            reauthorizing.not_replaced(purchase, recorded, self._rules.renewal, reason)
+            return
         intents.move_attempt(
             uow, recorded.attempt_id, AttemptState.DECLINED if declined else AttemptState.FAILED, reason
         )
+        if purchase.intent().authorization_id != recorded.operation_id:
+            # Replaced by another authorization, which decides about the order.
+            return
         if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD):
             return
         if self._authorize_anew(purchase, recorded):
             return
-        pay_until_ms = uow.now_ms + self._rules.action_ms
-        pay_until_ms = purchase.extend_payment(pay_until_ms)
-        purchase.tell(
-            "payment.declined",
-            decline_class=reason["class"],
-            code=reason["code"],
-            message=reason["message"],
-            alternatives=_alternatives(purchase),
-            pay_until=rfc3339(pay_until_ms),
-        )
+        tell_declined(purchase, reason, purchase.extend_payment(uow.now_ms + self._rules.action_ms))
 
     def _authorize_anew(self, purchase: Purchase, recorded: Recorded) -> bool:
-        """Ask once more with the same method when the request was lost on its way: nobody has said no."""
-        uow = purchase.uow
+        """Ask once more with the same method: when the request was lost on its way, so that nobody has said
+        no, and with a challenge when the issuer wants to see the customer."""
+        uow, result = purchase.uow, recorded.result
         attempts = intents.attempts_of(uow, purchase.order_id)
-        lost = recorded.result.status is OperationStatus.FAILED
-        if not lost or len(attempts) >= _MOST_TRIES:
-            return False
         method_id = next(one.payment_method_id for one in attempts if one.attempt_id == recorded.attempt_id)
+        decline_class = None if result.decline is None else result.decline.decline_class
+        challenge = steps_up(decline_class, method_id, tried_of(attempts))
+        lost = result.status is OperationStatus.FAILED and len(attempts) < _MOST_TRIES
+        if not lost and not challenge:
+            return False
         operation_id = uow.new_id(OperationId)
         if not intents.try_again(uow, purchase.order_id, operation_id):
             return False
@@ -154,64 +212,80 @@ class PaymentFacts:
             order_id=purchase.order_id,
             operation_id=operation_id,
             payment_method_id=method_id,
-            customer_id=purchase.customer_id,
+            customer_id=payer_of(recorded.pay_link_id) if recorded.pay_link_id else purchase.customer_id,
             merchant_id=purchase.merchant_id,
             channel=purchase.row.channel,
             place=purchase.row.place,
             device_id=purchase.row.device_id,
             total=purchase.total,
             pay_until_ms=purchase.extend_payment(uow.now_ms + self._rules.action_ms),
+            request_challenge=challenge or asks_at_once(method_id, tried_of(attempts)),
+            pay_link_id=recorded.pay_link_id,
         )
         return True
 
     def _capture(self, purchase: Purchase, recorded: Recorded) -> None:
-        assert recorded.leg_id is not None
-        leg = purchase.leg(recorded.leg_id)
+        rules = self._rules
+        legs = capturing.legs_of_capture(purchase, recorded.operation_id, recorded.leg_id)
         if recorded.state is OperationState.SUCCEEDED:
-            intents.add_captured(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
-            process.captured(purchase, leg, self._rules)
+            terms = intents.add_captured(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
+            if terms is None:
+                process.captured(purchase, legs, rules, recorded.target_operation_id)
+            else:
+                collecting.captured(purchase, recorded, legs, rules)
+                reauthorizing.used_up(purchase, rules.renewal)
+        elif recorded.result.refusal == capturing.EXPIRED:
+            reauthorizing.renew_or_hold(purchase, rules.renewal, "authorization_expired")
+        elif recorded.result.refusal == collecting.NOT_COLLECTED:
+            collecting.refused(purchase, recorded, legs, rules)
         elif _may_ask_anew(purchase, recorded):
-            process.capture_leg(purchase, leg, self._rules)
+            process.capture_again(purchase, rules)
         else:
-            process.capture_failed(purchase, leg, _reason(recorded.result)["code"], self._rules)
+            process.capture_failed(purchase, legs, _reason(recorded.result)["code"], rules)
 
     def _void(self, purchase: Purchase, recorded: Recorded) -> None:
-        if recorded.state is not OperationState.SUCCEEDED:
+        intent = purchase.intent()
+        expired = recorded.result.refusal == capturing.EXPIRED
+        if recorded.state is not OperationState.SUCCEEDED and not expired:
             if _may_ask_anew(purchase, recorded):
                 assert recorded.target_operation_id is not None
-                process.void(purchase, recorded.target_operation_id, recorded.amount)
+                voiding.void(purchase, recorded.target_operation_id, recorded.amount)
                 return
-            intent = purchase.intent()
             late = recorded.target_operation_id != intent.authorization_id or not intent.authorized_minor
             if late and recorded.result.refusal in _NOTHING_TO_VOID:
                 return
             purchase.tell("payment.stuck", task=calls.VOID)
             return
-        uow, intent = purchase.uow, purchase.intent()
+        # An authorization that the issuer has let go of is void without anybody's doing.
+        uow = purchase.uow
         counted = recorded.target_operation_id == intent.authorization_id and intent.authorized_minor
         if not counted:
             # A late approval or a challenge that was given up: it never counted for the order.
             for attempt in intents.attempts_of(uow, purchase.order_id):
                 if attempt.operation_id == recorded.target_operation_id:
                     intents.move_attempt(uow, attempt.attempt_id, AttemptState.VOIDED)
+            voided = operation_row(uow, recorded.target_operation_id or "")
+            if voided is not None and voided.state == OperationState.REQUIRES_ACTION:
+                # A challenge that was called off with it: hear so now, not at the next look.
+                ask_again(uow, purchase.order_id, voided.operation_id, after_ms=0)
             return
         intents.add_voided(uow, purchase.order_id, recorded.amount.amount_minor)
-        books.post_voided(purchase, recorded.amount)
+        assert recorded.target_operation_id is not None
+        books.post_voided(purchase, recorded.amount, recorded.target_operation_id)
         purchase.tell("payment.voided", amount=wire_money(recorded.amount))
 
-    def _refund(self, purchase: Purchase, recorded: Recorded) -> None:
-        assert recorded.leg_id is not None
-        leg = purchase.leg(recorded.leg_id)
-        if recorded.state is not OperationState.SUCCEEDED:
-            if _may_ask_anew(purchase, recorded):
-                process.refund_leg(purchase, leg, self._rules)
-                return
-            purchase.tell("payment.stuck", task=calls.REFUND)
-            return
-        intents.add_refunded(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
-        books.post_refunded(purchase, leg, self._rules.provider)
-        purchase.tell("payment.refunded", leg_id=leg.leg_id, amount=wire_money(recorded.amount))
-        process.returned(purchase, leg, self._rules)
+
+def tell_declined(purchase: Purchase, reason: Mapping[str, Any], pay_until_ms: int) -> None:
+    """Announce a decline with the ways to pay that are left; the order waits for one of them."""
+    purchase.tell(
+        "payment.declined",
+        decline_class=reason["class"],
+        code=reason["code"],
+        message=reason["message"],
+        alternatives=alternatives(purchase, purchase.total),
+        pay_until=rfc3339(pay_until_ms),
+        **({"retry_at": reason["retry_at"]} if "retry_at" in reason else {}),
+    )
 
 
 def ask_again(
@@ -227,6 +301,34 @@ def ask_again(
     )
 
 
+def ask_now_and_then(uow: UnitOfWork, order_id: str, operation_id: str, waited_ms: int = 0) -> None:
+    """Ask about an operation that takes its time, each time after a longer while, for days if need be.
+
+    Whoever decides it (a courier, a bank) is heard at once through the vault's list of changes; this is the
+    net below.
+    """
+    wait_ms = min(max(2 * waited_ms, _FIRST_WAIT_MS), _LONGEST_WAIT_MS)
+    payload = {"operation_id": operation_id, "abandon": False, "waited_ms": wait_ms}
+    enqueue(uow, calls.RESOLVE, order_id, payload, due_at_ms=uow.now_ms + wait_ms)
+
+
+def _wait_on(uow: UnitOfWork, task: Task) -> None:
+    """Nothing new about an operation that takes its time."""
+    waited_ms = task.payload.get("waited_ms")
+    if waited_ms is not None:
+        row = operation_row(uow, task.payload["operation_id"])
+        if row is not None and row.state == OperationState.UNKNOWN:
+            ask_now_and_then(uow, row.order_id, row.operation_id, waited_ms)
+
+
+def _takes_its_time(purchase: Purchase, recorded: Recorded) -> bool:
+    """Whether no answer is what is to be expected of this provider now."""
+    if recorded.kind is OperationKind.AUTHORIZE:
+        return False
+    terms = terms_of(purchase.intent())
+    return terms is not None and terms.async_capture_result
+
+
 def _may_ask_anew(purchase: Purchase, recorded: Recorded) -> bool:
     """Whether a capture, void or refund that failed is asked for once more, under a new operation id.
 
@@ -235,11 +337,14 @@ def _may_ask_anew(purchase: Purchase, recorded: Recorded) -> bool:
     """
     if recorded.result.status is not OperationStatus.FAILED:
         return False
+    if recorded.result.refusal in _SAID_NO:
+        return False
     tried = [
         row
         for row in operations_of(purchase.uow, purchase.order_id)
-        if (row.kind, row.leg_id, row.target_operation_id)
-        == (recorded.kind, recorded.leg_id, recorded.target_operation_id)
+        if row.state == OperationState.FAILED
+        and (row.kind, row.leg_id, row.target_operation_id, row.refund_id)
+        == (recorded.kind, recorded.leg_id, recorded.target_operation_id, recorded.refund_id)
     ]
     return len(tried) < _MOST_TRIES
 
@@ -250,26 +355,15 @@ def _reason(result: OperationResult) -> dict[str, Any]:
         return {"class": decline.decline_class.value, "code": decline.code, "message": decline.message}
     # Failed: the request was lost, and the same method may work. Refused: a rule of the vault.
     failed = result.status is OperationStatus.FAILED
-    return {
-        "class": (DeclineClass.SOFT_RETRY_LATER if failed else DeclineClass.FIX_DATA).value,
+    soft = DeclineClass.SOFT_RETRY_LATER if failed else DeclineClass.FIX_DATA
+    reason = {
+        "class": _CLASS_OF_REFUSAL.get(result.refusal or "", soft).value,
         "code": result.refusal or "failed",
         "message": "The payment could not be made.",
     }
-
-
-def _alternatives(purchase: Purchase) -> list[dict[str, Any]]:
-    """The customer's other stored methods, without those that were declined for this order."""
-    tried = {attempt.payment_method_id for attempt in intents.attempts_of(purchase.uow, purchase.order_id)}
-    return [
-        {
-            "kind": "stored_method",
-            "payment_method_id": method.payment_method_id,
-            "brand": method.brand,
-            "last4": method.last4,
-        }
-        for method in methods_of(purchase.uow, purchase.customer_id)
-        if method.payment_method_id not in tried
-    ]
+    if result.limit is not None and result.limit.retry_at_ms is not None:
+        reason["retry_at"] = rfc3339(result.limit.retry_at_ms)
+    return reason
 
 
 def amount_of(row: Any) -> Money:

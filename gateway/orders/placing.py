@@ -6,12 +6,13 @@ authorizes: all or nothing. This is the hottest unit of the program.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
 from fulfillment import inventory
+from gateway.catalog.loading import payment_policy_of
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.events.model import Event
@@ -19,19 +20,24 @@ from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement, insert_into
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import LegId, LineId, OperationId, OrderId, QuoteId
+from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.queue import enqueue
 from gateway.ledger import accounts
 from gateway.ledger.posting import Entry, move, post
+from gateway.orders.alternatives import PAY_LINK, STORED_METHOD, offered
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegState, OrderState
+from gateway.orders.pay_links import MadeLink
 from gateway.orders.plan import Plan
 from gateway.orders.quotes import ORDERED, find_quote, take_quote
 from gateway.orders.tables import consent, leg, order, order_line
 from gateway.payments.calls import AUTHORIZE, authorize_payload
+from gateway.payments.exemption_history import ExemptionRules, exemption_for
 from gateway.payments.intents import add_attempt, open_intent
 from gateway.payments.methods import method_of
 from gateway.payments.operations import begin_operation
-from wallets.vault.port import AllowanceId, OperationKind
+from gateway.payments.pay_links import add_link
+from wallets.vault.port import AllowanceId, Exemption, OperationKind
 
 OPERATION = "order.place"
 SECURE_FREE = "order.secure_free"
@@ -58,9 +64,13 @@ class PlaceRequest:
     key: str
     request_hash: str
     quote_id: str
-    payment_method_id: str
+    payment_method_id: str | None
+    """None for a link. For a promise to pay in person it is one that the vault made for it."""
     ship_to: dict[str, Any] | None
     consents: list[dict[str, Any]]
+    payment_kind: str = STORED_METHOD
+    link_token: str | None = None
+    """A fresh token, where the order is to be paid through a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,8 @@ class Placed:
     state: str
     total: Money
     replayed: bool
+    link: MadeLink | None = None
+    """Made by this call; its address is told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,10 @@ class PlaceRules:
     pay_within_ms: int = 15 * 60_000
     most_unpaid: int | None = 10
     """Orders of one customer that may wait for their payment at a time: each keeps goods from others."""
+    handover: Handover = field(default_factory=Handover)
+    """Takes the authorization of a new order straight to this process's worker."""
+    exemptions: ExemptionRules | None = None
+    """Exemptions from strong customer authentication to ask for; None: none, and none is looked for."""
 
 
 def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Placed:
@@ -96,12 +112,17 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
         )
     quote = find_quote(uow, request.customer_id, request.quote_id)
     plan = Plan.from_document(decode(quote.plan))
-    method = method_of(uow, request.customer_id, request.payment_method_id)
+    method = None
+    if request.payment_kind == STORED_METHOD:
+        method = method_of(uow, request.customer_id, request.payment_method_id or "")
     _check(request, quote, plan, method, uow.now_ms)
     _check_unpaid(uow, request, rules)
+    pay_within_ms = rules.pay_within_ms
+    if request.payment_kind != STORED_METHOD:
+        pay_within_ms = _check_kind(uow, request, plan) or pay_within_ms
 
     order_id = uow.new_id(OrderId)
-    pay_until_ms = uow.now_ms + rules.pay_within_ms
+    pay_until_ms = uow.now_ms + pay_within_ms
     reserved = inventory.reserve(
         uow, quote_id=QuoteId(quote.quote_id), order_id=order_id, expires_at_ms=pay_until_ms
     )
@@ -145,8 +166,8 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
             },
         )
     total = Money(plan.total_minor, plan.currency)
-    _ask_for_payment(uow, request, plan, order_id, total, pay_until_ms)
-    post(uow, "order.placed", plan.merchant_id, order_id, _entries(plan, total))
+    link = _ask_for_payment(uow, request, plan, order_id, total, pay_until_ms, rules)
+    post(uow, "order.placed", plan.merchant_id, order_id, _entries(plan))
     uow.emit(
         Event(
             request.customer_id,
@@ -159,7 +180,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
             plan.merchant_id,
         )
     )
-    return Placed(order_id, OrderState.PLACED.value, total, replayed=False)
+    return Placed(order_id, OrderState.PLACED.value, total, replayed=False, link=link)
 
 
 def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, now_ms: int) -> None:
@@ -170,7 +191,7 @@ def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, no
         raise ConflictError(
             "quote.expired", "The quote has expired; ask for a new one.", param="$.body.quote_id"
         )
-    if method is None:
+    if method is None and request.payment_kind == STORED_METHOD:
         raise NotFoundError(
             "payment_method.not_found", "There is no such payment method.", param="$.body.payment_method_id"
         )
@@ -192,6 +213,21 @@ def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, no
                 f"The quote is for {plan.country}: tax and shipping would differ.",
                 param="$.body.ship_to.country",
             )
+
+
+def _check_kind(uow: UnitOfWork, request: PlaceRequest, plan: Plan) -> int | None:
+    """Refuse a way to pay that the merchant does not offer; returns how long its payment is waited for."""
+    policy = payment_policy_of(uow, plan.merchant_id)
+    total = Money(plan.total_minor, plan.currency)
+    kind = request.payment_kind
+    if not offered(policy, kind, total, [planned.kind for planned in plan.legs]):
+        raise ConflictError(
+            "payment.not_offered",
+            "The merchant does not offer this for this order.",
+            param="$.body.payment.kind",
+            data={"kind": kind},
+        )
+    return policy.pay_link_hours * 3_600_000 if kind == PAY_LINK else None
 
 
 def _check_unpaid(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> None:
@@ -274,21 +310,31 @@ def _insert_order(
 
 
 def _ask_for_payment(
-    uow: UnitOfWork, request: PlaceRequest, plan: Plan, order_id: OrderId, total: Money, pay_until_ms: int
-) -> None:
+    uow: UnitOfWork,
+    request: PlaceRequest,
+    plan: Plan,
+    order_id: OrderId,
+    total: Money,
+    pay_until_ms: int,
+    rules: PlaceRules,
+) -> MadeLink | None:
     operation_id = uow.new_id(OperationId)
+    waits_for_link = request.payment_kind == PAY_LINK and bool(total)
     intent_id = open_intent(
         uow,
         order_id=order_id,
         merchant_id=plan.merchant_id,
         customer_id=request.customer_id,
         amount=total,
-        authorization_id=operation_id,
+        authorization_id=None if waits_for_link else operation_id,
     )
     if not total:
         # Nobody has to be asked; the rest of the purchase is the same.
         enqueue(uow, SECURE_FREE, order_id, {})
-        return
+        return None
+    if waits_for_link:
+        return _link(uow, request, plan, order_id, total, pay_until_ms)
+    assert request.payment_method_id is not None
     begin_attempt(
         uow,
         intent_id=intent_id,
@@ -302,7 +348,32 @@ def _ask_for_payment(
         device_id=request.device_id,
         total=total,
         pay_until_ms=pay_until_ms,
+        exemption=None
+        if rules.exemptions is None
+        else exemption_for(
+            uow, rules.exemptions, plan.country, request.payment_method_id, total, plan.channel
+        ),
+        # A new order has no other authorization under way.
+        handover=rules.handover,
     )
+    return None
+
+
+def _link(
+    uow: UnitOfWork, request: PlaceRequest, plan: Plan, order_id: OrderId, total: Money, pay_until_ms: int
+) -> MadeLink:
+    assert request.link_token is not None
+    pay_link_id = add_link(
+        uow,
+        token=request.link_token,
+        order_id=order_id,
+        merchant_id=plan.merchant_id,
+        customer_id=request.customer_id,
+        amount=total,
+        created_by=request.customer_id,
+        expires_at_ms=pay_until_ms,
+    )
+    return MadeLink(pay_link_id, request.link_token, total, pay_until_ms)
 
 
 def begin_attempt(
@@ -319,48 +390,61 @@ def begin_attempt(
     device_id: str | None,
     total: Money,
     pay_until_ms: int,
+    request_challenge: bool = False,
+    exemption: Exemption | None = None,
+    authentication: str | None = None,
+    pay_link_id: str | None = None,
+    replaces: str | None = None,
+    handover: Handover | None = None,
 ) -> None:
-    """Write attempt, operation and task of one authorization, under an allowance for this order alone."""
+    """Write attempt, operation and task of one authorization, under an allowance for this order alone.
+
+    ``handover`` is for the first one of an order. ``replaces`` is an authorization that is lost; this one
+    is for what is left of it.
+    """
     attempt_id = add_attempt(
         uow,
         intent_id=intent_id,
         order_id=order_id,
         payment_method_id=payment_method_id,
         operation_id=operation_id,
+        exemption=exemption,
     )
     begin_operation(
-        uow, operation_id, OperationKind.AUTHORIZE, order_id=order_id, amount=total, attempt_id=attempt_id
-    )
-    enqueue(
         uow,
-        AUTHORIZE,
-        order_id,
-        authorize_payload(
-            operation_id=operation_id,
-            allowance_id=uow.new_id(AllowanceId),
-            payment_method_id=payment_method_id,
-            customer_id=customer_id,
-            merchant_id=merchant_id,
-            order_id=order_id,
-            channel=channel,
-            place=place,
-            device_id=device_id,
-            amount=total,
-            allowance_expires_at_ms=pay_until_ms,
-        ),
+        operation_id,
+        OperationKind.AUTHORIZE,
+        order_id=order_id,
+        amount=total,
+        attempt_id=attempt_id,
+        target_operation_id=replaces,
+        pay_link_id=pay_link_id,
     )
+    payload = authorize_payload(
+        operation_id=operation_id,
+        allowance_id=uow.new_id(AllowanceId),
+        payment_method_id=payment_method_id,
+        customer_id=customer_id,
+        merchant_id=merchant_id,
+        order_id=order_id,
+        channel=channel,
+        place=place,
+        device_id=device_id,
+        amount=total,
+        allowance_expires_at_ms=pay_until_ms,
+        request_challenge=request_challenge,
+        exemption=exemption,
+        authentication=authentication,
+    )
+    if handover is None:
+        enqueue(uow, AUTHORIZE, order_id, payload)
+    else:
+        handover.give(uow, AUTHORIZE, order_id, payload)
 
 
-def _entries(plan: Plan, total: Money) -> list[Entry]:
-    """What is owed, and the goods that are promised, in the books."""
-    entries = [
-        *move(
-            total.currency,
-            total.amount_minor,
-            debit=accounts.ORDERS_DUE,
-            credit=accounts.ORDERS_DUE_CONTRA,
-        )
-    ]
+def _entries(plan: Plan) -> list[Entry]:
+    """The goods that are promised, in the books. Money enters them when it is authorized."""
+    entries: list[Entry] = []
     for planned in plan.legs:
         if planned.location_code is not None:
             entries += move(

@@ -8,38 +8,25 @@
 
 Every function here runs inside the unit that records a fact. It moves states by compare-and-set, writes
 events and the next tasks, and leaves the rest to `settle`, which looks at the whole order and does what
-has become possible. Recording a fact twice changes nothing.
+has become possible. Recording a fact twice changes nothing. The steps are beside this file: `starting`,
+`capturing` and `reauthorizing`, `undoing`, `voiding`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from fulfillment import inventory, serials
-from fulfillment.model import FulfillmentLine, HoldId
-from fulfillment.shipments import create_fulfillment_order
+from fulfillment import inventory
+from fulfillment.model import HoldId
 from gateway.catalog.model import FailurePolicy
-from gateway.kernel.documents import decode
 from gateway.kernel.money import Money
-from gateway.kernel.store.statements import insert_into
-from gateway.kernel.subjects import LegId, MerchantId, OperationId, OrderId
-from gateway.kernel.tasks.queue import enqueue
-from gateway.orders import books
+from gateway.kernel.subjects import OperationId
+from gateway.orders import books, capturing, reauthorizing, starting, undoing, voiding
 from gateway.orders.model import LegKind, LegState, OrderState, holds_goods, needs_money
 from gateway.orders.purchase import Leg, Purchase, wire_money
-from gateway.orders.tables import entitlement
-from gateway.payments import calls
-from gateway.payments.model import OperationState, operation_is_final
-from gateway.payments.operations import begin_operation, operations_of
-from wallets.custody.accounts import account_of
-from wallets.minting.model import MintRequest, MintState, ReturnState
-from wallets.minting.requests import cancel_mint, mints_of, request_mint, request_return
-from wallets.vault.port import OperationKind
-
-SEND = "fulfillment.send"
-CANCEL = "fulfillment.cancel"
-
-_INSERT_ENTITLEMENT = insert_into(entitlement)
+from gateway.orders.reauthorizing import RenewalRules
+from wallets.vault.port import ProviderTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +34,20 @@ class ProcessRules:
     """What the process needs to know of its surroundings."""
 
     provider: str = "simulated"
-    """Names the clearing account of captured money."""
+    """Names the clearing account of captured money, where the authorization names no other."""
     backend: str = "embedded"
     """The order backend that fulfillment orders go to."""
     base_url: str = "http://127.0.0.1:8080"
     """Where hosted pages are reached."""
     action_ms: int = 15 * 60_000
     """How long a challenge or another payment method is waited for."""
+    cash_country: str | None = None
+    """Whose rule of cash rounding applies; None: no rounding beyond the currency's coins."""
+    renewal: RenewalRules = field(default_factory=RenewalRules)
+
+    def provider_of(self, terms: ProviderTerms | None) -> str:
+        """Return whose clearing account an authorization with these terms is paid through."""
+        return self.provider if terms is None else terms.provider
 
 
 # --- Secured: authorized, everything reserved -------------------------------------------------------
@@ -71,397 +65,184 @@ def secured(purchase: Purchase, rules: ProcessRules) -> None:
 
 def settle(purchase: Purchase, rules: ProcessRules) -> None:
     """Look at the whole order: undo what a failure spoils, start what may start, end what has ended."""
-    undo_spoiled(purchase, rules)
-    if purchase.row.refund_requested:
-        return_captured(purchase, rules)
-    start_legs(purchase, rules)
+    more = True
+    while more:
+        undo_spoiled(purchase)
+        if purchase.row.refund_requested:
+            return_captured(purchase)
+        # A leg that costs nothing is captured at once, and others may have waited for it.
+        more = start_legs(purchase, rules)
     if any(needs_money(leg.state) for leg in purchase.legs):
         return
-    void_rest(purchase)
+    voiding.void_rest(purchase)
     end_order(purchase)
 
 
-def undo_spoiled(purchase: Purchase, rules: ProcessRules) -> None:
+def undo_spoiled(purchase: Purchase) -> None:
     """``all_or_nothing``: when a leg of a line is gone, the others are taken back as far as they can be.
 
     Canceled counts like failed: nobody keeps the token of a bundle whose parcel they canceled.
     """
     for gone in purchase.legs:
         if gone.state in (LegState.FAILED, LegState.CANCELED):
-            spoil_line(purchase, gone, rules)
+            spoil_line(purchase, gone)
 
 
-def spoil_line(purchase: Purchase, gone: Leg, rules: ProcessRules) -> None:
+def spoil_line(purchase: Purchase, gone: Leg) -> None:
     """Take back what can be taken back of an ``all_or_nothing`` line that lost a leg."""
     if gone.policy is FailurePolicy.ALL_OR_NOTHING:
         for leg in purchase.line_of(gone):
-            undo_leg(purchase, leg, rules, reason="another part of the line will not be delivered")
+            undoing.undo_leg(purchase, leg, reason="another part of the line will not be delivered")
 
 
-def return_captured(purchase: Purchase, rules: ProcessRules) -> None:
+def return_captured(purchase: Purchase) -> None:
     """A refund of the whole order was asked for: also what is captured later goes back."""
     for leg in purchase.legs:
         if leg.state is LegState.CAPTURED:
-            return_leg(purchase, leg, rules)
+            undoing.return_leg(purchase, leg)
 
 
-def start_legs(purchase: Purchase, rules: ProcessRules) -> None:
-    """Start every secured leg whose policy lets it go now."""
+def start_legs(purchase: Purchase, rules: ProcessRules) -> bool:
+    """Start every secured leg whose policy lets it go now; True if one of them has been captured by that."""
+    if purchase.is_held:
+        return False
     shipments: dict[tuple[str, int | None], list[Leg]] = {}
+    at_once = False
     for leg in purchase.legs:
-        if leg.state is not LegState.SECURED or not _may_start(leg, purchase.line_of(leg)):
+        if leg.state is not LegState.SECURED or not starting.may_start(leg, purchase.line_of(leg)):
             continue
         match leg.kind:
             case LegKind.MINT:
-                start_mint(purchase, leg)
+                starting.start_mint(purchase, leg)
             case LegKind.ENTITLE:
                 purchase.move_leg(leg, LegState.STARTED)
-                capture_leg(purchase, leg, rules)
+                at_once |= _capture_entitlement(purchase, leg, rules)
             case LegKind.SHIP:
                 assert leg.location_code is not None
                 # A parcel that one line may call back is a fulfillment order of its own.
                 alone = leg.line if leg.policy is FailurePolicy.ALL_OR_NOTHING else None
                 shipments.setdefault((leg.location_code, alone), []).append(leg)
     for (location, _), legs in shipments.items():
-        start_shipment(purchase, location, legs, rules)
-
-
-def _may_start(leg: Leg, line: list[Leg]) -> bool:
-    match leg.policy:
-        case FailurePolicy.EITHER:
-            return True
-        case FailurePolicy.ALL_OR_NOTHING:
-            # Minting cannot be undone unseen: it waits until the backend has promised the parcel.
-            waits_for = [other for other in line if other.kind is LegKind.SHIP] if leg.digital else []
-            return not any(
-                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED, LegState.CANCELING)
-                for other in waits_for
-            )
-        case FailurePolicy.DIGITAL_FIRST:
-            waits_for = [] if leg.digital else [other for other in line if other.digital]
-            return not any(
-                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED) for other in waits_for
-            )
-
-
-# --- Starting legs ----------------------------------------------------------------------------------
-
-
-def start_mint(purchase: Purchase, leg: Leg) -> None:
-    """Queue the mint into the customer's custodial account. Undone by `undo_leg` until it is claimed."""
-    account = account_of(purchase.uow, purchase.customer_id)
-    assert account is not None, "the quote made sure of the customer's account"
-    assert leg.item_number is not None
-    serial = None
-    if leg.numbered:
-        assert leg.hold_id is not None
-        (serial,) = serials.take_serials(purchase.uow, hold_id=HoldId(leg.hold_id))
-    purchase.move_leg(leg, LegState.STARTED)
-    request_mint(
-        purchase.uow,
-        MintRequest(
-            leg_id=leg.leg_id,
-            order_id=purchase.order_id,
-            merchant_id=purchase.merchant_id,
-            recipient=account.address,
-            item_number=leg.item_number,
-            amount=leg.quantity,
-            serial=serial,
-            holder_key=account.key_ref,
-        ),
-    )
-
-
-def start_shipment(purchase: Purchase, location: str, legs: list[Leg], rules: ProcessRules) -> None:
-    """Write the location's fulfillment order and the task that sends it."""
-    ship_to = decode(purchase.row.ship_to)
-    fulfillment_order_id = create_fulfillment_order(
-        purchase.uow,
-        order_id=OrderId(purchase.order_id),
-        merchant_id=MerchantId(purchase.merchant_id),
-        location_code=location,
-        backend=rules.backend,
-        ship_to=ship_to,
-        lines=[
-            FulfillmentLine(
-                LegId(leg.leg_id),
-                leg.sku,
-                leg.quantity,
-                leg.title,
-                HoldId(leg.hold_id) if leg.hold_id else None,
-            )
-            for leg in legs
-        ],
-    )
-    for leg in legs:
-        purchase.move_leg(leg, LegState.STARTED)
-    # The task carries all that the backend is asked, so nothing has to be read before it is sent.
-    asked = {
-        "reference": fulfillment_order_id,
-        "merchant_id": purchase.merchant_id,
-        "location_code": location,
-        "ship_to": ship_to,
-        "lines": [[leg.sku, leg.quantity, leg.title] for leg in sorted(legs, key=lambda leg: leg.leg_id)],
-    }
-    enqueue(purchase.uow, SEND, purchase.order_id, asked)
+        starting.start_shipment(purchase, location, legs, rules.backend)
+    ask_for_waiting(purchase, rules)
+    return at_once
 
 
 # --- Fulfilled, captured ----------------------------------------------------------------------------
 
 
 def fulfilled(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
-    """The leg was minted or dispatched: its units are gone for good and its share is captured."""
+    """The leg was minted or dispatched: its units are gone for good and its share is asked for.
+
+    After the last leg of one fact the caller calls `ask_for_waiting`.
+    """
     operation_id = purchase.uow.new_id(OperationId) if leg.amount_minor else None
     if not purchase.fulfill_leg(leg, operation_id):
         return False
     if leg.hold_id is not None:
         inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
     if operation_id is None:
-        captured(purchase, leg, rules)
+        captured(purchase, [leg], rules)
     else:
-        ask_for_share(purchase, leg, operation_id)
+        _ask_for_share(purchase, leg, operation_id)
     return True
 
 
-def capture_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """Ask for the leg's share; a leg that costs nothing is captured as it stands."""
+def ask_for_waiting(purchase: Purchase, rules: ProcessRules) -> None:
+    """Ask for the shares that this unit's facts made due and that could not be asked for one by one."""
+    if purchase.shares_wait:
+        purchase.shares_wait = False
+        reauthorizing.capture_or_renew(purchase, rules.renewal)
+
+
+def capture_again(purchase: Purchase, rules: ProcessRules) -> None:
+    """A capture was lost on its way: its legs wait, and are asked for under another id."""
+    reauthorizing.capture_or_renew(purchase, rules.renewal)
+
+
+def _capture_entitlement(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
+    """Ask for the share of an item that is granted once it is paid; True if it costs nothing."""
     if not leg.amount_minor:
-        captured(purchase, leg, rules)
-        return
+        return _captured(purchase, leg, rules)
     operation_id = purchase.uow.new_id(OperationId)
     purchase.set_capture(leg, operation_id)
-    ask_for_share(purchase, leg, operation_id)
+    _ask_for_share(purchase, leg, operation_id)
+    return False
 
 
-def ask_for_share(purchase: Purchase, leg: Leg, operation_id: OperationId) -> None:
-    """Write the capture that the leg names, and the task that asks for it."""
+def _ask_for_share(purchase: Purchase, leg: Leg, operation_id: OperationId) -> None:
+    """Ask for the share of a leg that names this capture, where any number of captures can be made."""
     intent = purchase.intent()
-    begin_operation(
-        purchase.uow,
-        operation_id,
-        OperationKind.CAPTURE,
-        order_id=purchase.order_id,
-        amount=leg.amount,
-        leg_id=leg.leg_id,
-        target_operation_id=intent.authorization_id,
-    )
-    enqueue(
-        purchase.uow,
-        calls.CAPTURE,
-        purchase.order_id,
-        calls.settle_payload(operation_id, intent.authorization_id, leg.amount),
-    )
+    if intent.reauthorization_id is None and intent.provider_terms is None and not purchase.is_held:
+        capturing.begin_capture(purchase, operation_id, intent.authorization_id, leg.amount, leg)
+    else:
+        purchase.shares_wait = True
 
 
-def captured(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """The leg's share is ours. An entitlement is granted in this very unit."""
-    if not purchase.move_leg(leg, LegState.CAPTURED):
-        return
-    if leg.kind is LegKind.ENTITLE:
-        grant_entitlement(purchase, leg)
-    books.post_captured(purchase, leg, rules.provider)
-    purchase.fulfill_line(leg)
-    purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
+def captured(
+    purchase: Purchase,
+    legs: Sequence[Leg],
+    rules: ProcessRules,
+    authorization_id: str | None = None,
+    *,
+    provider: str | None = None,
+    is_posted: bool = False,
+) -> None:
+    """The legs' shares are ours. An entitlement is granted in this very unit.
+
+    ``is_posted``: how the money came in is in the books already.
+    """
+    moved = False
+    for leg in legs:
+        moved |= _captured(purchase, leg, rules, authorization_id, provider, is_posted=is_posted)
+    if moved:
+        settle(purchase, rules)
+
+
+def capture_failed(purchase: Purchase, legs: Sequence[Leg], code: str, rules: ProcessRules) -> None:
+    """The shares will not be paid. What was not delivered fails; a minted token goes back."""
+    for leg in legs:
+        purchase.tell("payment.capture_failed", leg_id=leg.leg_id, code=code)
+        if leg.kind is LegKind.ENTITLE:
+            _leg_failed(purchase, leg, "capture failed")
+        elif purchase.move_leg(leg, LegState.CAPTURE_FAILED):
+            if leg.kind is LegKind.MINT:
+                undoing.return_token(purchase, leg)
+                spoil_line(purchase, leg)
+            else:
+                # The goods are on their way: what is owed for them stays in the books.
+                books.post_delivered_unpaid(purchase, leg)
     settle(purchase, rules)
 
 
-def grant_entitlement(purchase: Purchase, leg: Leg) -> None:
-    """Give the customer a non-transferable digital item."""
-    if leg.hold_id is not None:
-        inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
-    # Not appended: a failure of the line may take it back in this very unit.
-    purchase.uow.run(
-        _INSERT_ENTITLEMENT,
-        {
-            "leg_id": leg.leg_id,
-            "customer_id": purchase.customer_id,
-            "order_id": purchase.order_id,
-            "sku": leg.sku,
-            "quantity": leg.quantity,
-            "state": "granted",
-            "granted_at_ms": purchase.uow.now_ms,
-        },
-    )
-    purchase.tell("entitlement.granted", leg_id=leg.leg_id, sku=leg.sku)
-
-
-def capture_failed(purchase: Purchase, leg: Leg, code: str, rules: ProcessRules) -> None:
-    """The share will not be paid. What was not delivered fails; a minted token goes back."""
-    purchase.tell("payment.capture_failed", leg_id=leg.leg_id, code=code)
-    if leg.kind is LegKind.ENTITLE:
-        leg_failed(purchase, leg, "capture failed", rules)
-        return
-    if purchase.move_leg(leg, LegState.CAPTURE_FAILED):
-        if leg.kind is LegKind.MINT:
-            return_token(purchase, leg)
-            spoil_line(purchase, leg, rules)
-        else:
-            # The goods are on their way: what is owed for them stays in the books.
-            books.post_delivered_unpaid(purchase, leg)
-    settle(purchase, rules)
-
-
-# --- Failed, canceled, returned ---------------------------------------------------------------------
+# --- Failed, returned, ended ------------------------------------------------------------------------
 
 
 def leg_failed(purchase: Purchase, leg: Leg, reason: str, rules: ProcessRules) -> None:
     """The leg cannot be fulfilled: give its units back, then let the policy decide about the others."""
+    if _leg_failed(purchase, leg, reason):
+        settle(purchase, rules)
+
+
+def _leg_failed(purchase: Purchase, leg: Leg, reason: str) -> bool:
     if not purchase.move_leg(leg, LegState.FAILED):
-        return
-    release_leg(purchase, leg)
-    purchase.tell("order.leg_failed", leg_id=leg.leg_id, reason=reason)
-    settle(purchase, rules)
-
-
-def undo_leg(purchase: Purchase, leg: Leg, rules: ProcessRules, *, reason: str) -> None:
-    """Take a leg back as far as it can be: not started, still in a queue, at the backend, or delivered."""
-    match leg.state:
-        case LegState.RESERVED | LegState.SECURED:
-            leg_canceled(purchase, leg, reason)
-        case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
-            ask_backend_to_cancel(purchase, leg)
-        case LegState.STARTED if leg.kind is LegKind.MINT:
-            # Claim and cancel race on one compare-and-set; a claimed mint is returned once it is captured.
-            if cancel_mint(purchase.uow, leg.leg_id):
-                leg_canceled(purchase, leg, reason)
-        case LegState.CAPTURED if leg.digital:
-            return_leg(purchase, leg, rules)
-        case _:
-            return
-
-
-def leg_canceled(purchase: Purchase, leg: Leg, reason: str) -> None:
-    """The leg will not be delivered: its units can be sold again."""
-    if purchase.move_leg(leg, LegState.CANCELED):
-        release_leg(purchase, leg)
-        purchase.tell("order.leg_canceled", leg_id=leg.leg_id, reason=reason)
-
-
-def release_leg(purchase: Purchase, leg: Leg) -> None:
-    """Give reserved units back."""
-    if leg.hold_id is not None:
-        inventory.release(purchase.uow, hold_id=HoldId(leg.hold_id))
-    books.post_unreserved(purchase, leg)
-
-
-def ask_backend_to_cancel(purchase: Purchase, leg: Leg) -> None:
-    """The backend decides whether it is too late; the leg waits for its answer."""
-    if purchase.move_leg(leg, LegState.CANCELING):
-        enqueue(purchase.uow, CANCEL, purchase.order_id, {"leg_id": leg.leg_id})
-
-
-def return_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """Start giving back a captured leg: first what was delivered, then the money."""
-    if not purchase.move_leg(leg, LegState.RETURNING):
-        return
-    match leg.kind:
-        case LegKind.MINT:
-            return_token(purchase, leg, moved=True)
-        case LegKind.ENTITLE:
-            revoke_entitlement(purchase, leg)
-            refund_leg(purchase, leg, rules)
-        case LegKind.SHIP:
-            refund_leg(purchase, leg, rules)
-
-
-def resume_return(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
-    """Go on with a return whose refund or token transfer failed; False when it is under way by itself."""
-    refunds = [
-        row
-        for row in operations_of(purchase.uow, purchase.order_id)
-        if row.kind == OperationKind.REFUND and row.leg_id == leg.leg_id
-    ]
-    if any(not operation_is_final(OperationState(row.state)) for row in refunds):
         return False
-    if leg.kind is LegKind.MINT:
-        token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
-        if token.return_state is not ReturnState.RETURNED:
-            return token.state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
-    refund_leg(purchase, leg, rules)
+    undoing.release_leg(purchase, leg)
+    purchase.tell("order.leg_failed", leg_id=leg.leg_id, reason=reason)
     return True
 
 
-def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
-    """Send the token back to the treasury; before it is final, the final outcome asks again."""
-    if not moved and not purchase.move_leg(leg, LegState.RETURNING):
-        return
-    minted = next(found for found in mints_of(purchase.uow, purchase.order_id) if found.leg_id == leg.leg_id)
-    if minted.state is MintState.FINAL:
-        request_return(purchase.uow, leg.leg_id)
-
-
-def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
-    """Take a non-transferable item back."""
-    purchase.uow.core(entitlement.update().where(entitlement.c.leg_id == leg.leg_id).values(state="revoked"))
-    purchase.tell("entitlement.revoked", leg_id=leg.leg_id)
-
-
-def refund_leg(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """Give the leg's captured share back to the method it came from."""
-    if not leg.amount_minor or leg.capture_operation_id is None:
-        returned(purchase, leg, rules)
-        return
-    operation_id = purchase.uow.new_id(OperationId)
-    begin_operation(
-        purchase.uow,
-        operation_id,
-        OperationKind.REFUND,
-        order_id=purchase.order_id,
-        amount=leg.amount,
-        leg_id=leg.leg_id,
-        target_operation_id=leg.capture_operation_id,
-    )
-    enqueue(
-        purchase.uow,
-        calls.REFUND,
-        purchase.order_id,
-        calls.settle_payload(operation_id, leg.capture_operation_id, leg.amount),
-    )
+def pay_back(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """What was delivered has come back, or never will have been: the leg's money goes back."""
+    undoing.refund_leg(purchase, leg)
+    if leg.state is LegState.RETURNED:
+        settle(purchase, rules)
 
 
 def returned(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
     """The leg is given back and paid back."""
     if purchase.move_leg(leg, LegState.RETURNED):
         settle(purchase, rules)
-
-
-# --- Ending -----------------------------------------------------------------------------------------
-
-
-def void_rest(purchase: Purchase) -> None:
-    """No leg needs money any more: release what is authorized and not captured, once."""
-    intent = purchase.intent()
-    rest = intent.authorized_minor - intent.captured_minor - intent.voided_minor
-    if rest > 0:
-        void_once(purchase, intent.authorization_id, Money(rest, purchase.currency))
-
-
-def void_once(purchase: Purchase, authorization_id: str, amount: Money) -> None:
-    """Release an amount of an authorization, unless that was asked for already."""
-    operations = operations_of(purchase.uow, purchase.order_id)
-    if not any(
-        row.kind == OperationKind.VOID and row.target_operation_id == authorization_id for row in operations
-    ):
-        void(purchase, authorization_id, amount)
-
-
-def void(purchase: Purchase, authorization_id: str, amount: Money) -> None:
-    """Release an amount of an authorization."""
-    operation_id = purchase.uow.new_id(OperationId)
-    begin_operation(
-        purchase.uow,
-        operation_id,
-        OperationKind.VOID,
-        order_id=purchase.order_id,
-        amount=amount,
-        target_operation_id=authorization_id,
-    )
-    enqueue(
-        purchase.uow,
-        calls.VOID,
-        purchase.order_id,
-        calls.settle_payload(operation_id, authorization_id, amount),
-    )
 
 
 def end_order(purchase: Purchase) -> None:
@@ -486,6 +267,28 @@ def end_order(purchase: Purchase) -> None:
         return
     if not intent.captured_minor:
         _canceled(purchase)
+
+
+def _captured(
+    purchase: Purchase,
+    leg: Leg,
+    rules: ProcessRules,
+    authorization_id: str | None = None,
+    provider: str | None = None,
+    *,
+    is_posted: bool = False,
+) -> bool:
+    if not purchase.move_leg(leg, LegState.CAPTURED):
+        return False
+    if leg.kind is LegKind.ENTITLE:
+        starting.grant_entitlement(purchase, leg)
+    # Capture follows delivery, so what is paid is earned at once. They stay two facts in the books.
+    if not is_posted:
+        books.post_captured(purchase, leg.amount, provider or rules.provider, authorization_id)
+    books.post_delivered(purchase, leg)
+    purchase.fulfill_line(leg)
+    purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
+    return True
 
 
 def _canceled(purchase: Purchase) -> None:

@@ -28,6 +28,7 @@ from gateway.orders.model import (
 )
 from gateway.orders.tables import leg, order, order_line
 from gateway.payments.intents import inline, intent_of, sources
+from gateway.payments.pay_links import open_until_ms
 
 _ORDER = Statement(select(order).where(order.c.order_id == bindparam("order_id")).with_for_update())
 _LEGS = Statement(
@@ -126,6 +127,20 @@ _REQUEST_REFUND = Statement(
 _SET_REASON = Statement(
     update(order).where(order.c.order_id == bindparam("its_order_id")).values(reason=bindparam("new_reason"))
 )
+_HOLD = Statement(
+    update(order)
+    .where(order.c.order_id == bindparam("its_order_id"), order.c.state == OrderState.CONFIRMED.value)
+    .values(pay_until_ms=bindparam("until_ms"))
+)
+_WAIT_FOR_LINK = Statement(
+    update(order)
+    .where(
+        order.c.order_id == bindparam("its_order_id"),
+        order.c.state == OrderState.PLACED.value,
+        order.c.pay_until_ms < bindparam("until_ms"),
+    )
+    .values(pay_until_ms=bindparam("until_ms"))
+)
 _UNPAID = Statement(
     select(order.c.order_id)
     .where(order.c.pay_until_ms.is_not(None), order.c.pay_until_ms <= bindparam("now_ms"))
@@ -188,6 +203,10 @@ class Purchase:
         self.customer_id: str = row.customer_id
         self.currency: str = row.currency
         self.state = OrderState(row.state)
+        self.pay_until_ms: int | None = row.pay_until_ms
+        """Until when a payment is waited for: the first one, or one in place of a lost authorization."""
+        self.shares_wait = False
+        """Whether this unit has fulfilled legs whose shares are still to be asked for."""
 
     @cached_property
     def legs(self) -> list[Leg]:
@@ -235,6 +254,7 @@ class Purchase:
         moved = self.uow.run(_MOVE_ORDER[target], {"its_order_id": self.order_id, "new_reason": reason})
         if moved:
             self.state = target
+            self.pay_until_ms = None
         return moved == 1
 
     def set_capture(self, leg: Leg, operation_id: str) -> None:
@@ -267,12 +287,37 @@ class Purchase:
         self.row = self.row._replace(refund_requested=1)
         self.uow.run(_REQUEST_REFUND, {"its_order_id": self.order_id})
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the order was paid for and its authorization has been lost: nothing more of it starts
+        until another one takes its place."""
+        return self.state is OrderState.CONFIRMED and self.pay_until_ms is not None
+
+    def hold(self, until_ms: int) -> bool:
+        """Hold what has not started; False if the order does not go on any more."""
+        held = self.uow.run(_HOLD, {"its_order_id": self.order_id, "until_ms": until_ms}) == 1
+        if held:
+            self.pay_until_ms = until_ms
+        return held
+
+    def let_go(self) -> None:
+        """End the hold."""
+        self.uow.run(_HOLD, {"its_order_id": self.order_id, "until_ms": None})
+        self.pay_until_ms = None
+
+    def wait_for_link(self, until_ms: int) -> None:
+        """Keep the reservation for as long as a pay link is open, however long that is."""
+        self.uow.run(_WAIT_FOR_LINK, {"its_order_id": self.order_id, "until_ms": until_ms})
+        self.pay_until_ms = max(until_ms, self.pay_until_ms or 0)
+
     def extend_payment(self, until_ms: int) -> int:
         """Keep the reservation for another while, never longer than an hour after the order was placed.
 
-        Returns until when it is kept.
+        What was promised to somebody with a pay link stays. Returns until when it is kept.
         """
         until_ms = min(until_ms, self.row.created_at_ms + LONGEST_UNPAID_MS)
+        until_ms = max(until_ms, open_until_ms(self.uow, self.order_id))
+        self.pay_until_ms = until_ms
         self.uow.run(_PAY_UNTIL, {"its_order_id": self.order_id, "until_ms": until_ms})
         return until_ms
 

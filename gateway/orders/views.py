@@ -11,9 +11,11 @@ from gateway.kernel.clock import rfc3339
 from gateway.kernel.documents import decode
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader
+from gateway.orders.actions import waiting_action
 from gateway.orders.changes import order_not_found
 from gateway.orders.model import LegKind
 from gateway.orders.tables import entitlement, leg, order, order_line
+from gateway.payments.model import IntentState
 from gateway.payments.tables import payment_intent
 
 _ORDER = Statement(
@@ -24,6 +26,7 @@ _ORDER = Statement(
         payment_intent.c.captured_minor,
         payment_intent.c.voided_minor,
         payment_intent.c.refunded_minor,
+        payment_intent.c.refunding_minor,
     )
     .select_from(order.join(payment_intent, payment_intent.c.order_id == order.c.order_id))
     .where(order.c.order_id == bindparam("order_id"))
@@ -147,8 +150,13 @@ def order_document(reader: Reader, order_id: str, *, customer_id: str | None, me
             "captured_minor": row.captured_minor,
             "voided_minor": row.voided_minor,
             "refunded_minor": row.refunded_minor,
+            "refunding_minor": row.refunding_minor,
         },
     }
+    if row.pay_until_ms is not None:
+        document["payment"]["pay_until"] = rfc3339(row.pay_until_ms)
+    if customer_id is not None and row.payment_state == IntentState.REQUIRES_ACTION:
+        document["payment"]["action"] = waiting_action(reader, order_id)
     if merchant_id is not None and row.ship_to is not None:
         # The merchant ships it; the customer knows it.
         document["ship_to"] = decode(row.ship_to)

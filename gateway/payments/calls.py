@@ -14,8 +14,11 @@ from wallets.vault.port import (
     AllowanceTerms,
     Authorize,
     Capture,
+    Exemption,
     OperationResult,
     OperationStatus,
+    Payout,
+    Reauthorize,
     Refund,
     Vault,
     Void,
@@ -25,6 +28,8 @@ AUTHORIZE = "payment.authorize"
 CAPTURE = "payment.capture"
 VOID = "payment.void"
 REFUND = "payment.refund"
+REAUTHORIZE = "payment.reauthorize"
+PAYOUT = "payment.payout"
 RESOLVE = "payment.resolve"
 
 
@@ -41,9 +46,12 @@ def authorize_payload(
     device_id: str | None,
     amount: Money,
     allowance_expires_at_ms: int,
+    request_challenge: bool = False,
+    exemption: Exemption | None = None,
+    authentication: str | None = None,
 ) -> dict[str, Any]:
     """Return the task payload of an authorization under an allowance for this order alone."""
-    return {
+    payload: dict[str, Any] = {
         "operation_id": operation_id,
         "allowance_id": allowance_id,
         "payment_method_id": payment_method_id,
@@ -57,6 +65,13 @@ def authorize_payload(
         "currency": amount.currency,
         "expires_at_ms": allowance_expires_at_ms,
     }
+    if request_challenge:
+        payload["request_challenge"] = True
+    if exemption is not None:
+        payload["exemption"] = exemption.value
+    if authentication is not None:
+        payload["authentication"] = authentication
+    return payload
 
 
 def settle_payload(operation_id: str, target_operation_id: str, amount: Money) -> dict[str, Any]:
@@ -64,6 +79,25 @@ def settle_payload(operation_id: str, target_operation_id: str, amount: Money) -
     return {
         "operation_id": operation_id,
         "target_operation_id": target_operation_id,
+        "amount_minor": amount.amount_minor,
+        "currency": amount.currency,
+    }
+
+
+def payout_payload(
+    operation_id: str,
+    *,
+    payment_method_id: str,
+    customer_id: str,
+    merchant_id: str,
+    amount: Money,
+) -> dict[str, Any]:
+    """Return the task payload of money that is sent to a stored method."""
+    return {
+        "operation_id": operation_id,
+        "payment_method_id": payment_method_id,
+        "customer_id": customer_id,
+        "merchant_id": merchant_id,
         "amount_minor": amount.amount_minor,
         "currency": amount.currency,
     }
@@ -104,6 +138,9 @@ class PaymentCalls:
                 channel=wanted["channel"],
                 place_id=wanted["place"],
                 device_id=wanted["device_id"],
+                request_challenge=wanted.get("request_challenge", False),
+                exemption=None if "exemption" not in wanted else Exemption(wanted["exemption"]),
+                authentication=wanted.get("authentication"),
             )
         )
 
@@ -122,17 +159,37 @@ class PaymentCalls:
         operation_id, target = _ids(task.payload)
         return await self._vault.refund(Refund(operation_id, target, _amount(task.payload)))
 
+    async def reauthorize(self, task: Task) -> OperationResult:
+        """Authorize what is left of an authorization anew, without the customer."""
+        operation_id, target = _ids(task.payload)
+        return await self._vault.reauthorize(Reauthorize(operation_id, target, _amount(task.payload)))
+
+    async def payout(self, task: Task) -> OperationResult:
+        """Send money to a stored method."""
+        wanted = task.payload
+        return await self._vault.payout(
+            Payout(
+                OperationId(wanted["operation_id"]),
+                PaymentMethodId(wanted["payment_method_id"]),
+                wanted["customer_id"],
+                wanted["merchant_id"],
+                task.subject,
+                _amount(wanted),
+            )
+        )
+
     async def resolve(self, task: Task) -> OperationResult:
         """Ask about an operation whose answer is missing.
 
         An operation the vault has never seen is given up with a tombstone, so that a request still under
-        way is refused when it arrives. An unknown one raises, and the task asks again later.
+        way is refused when it arrives. An unknown one raises, and the task asks again later; one that takes
+        its time (``waited_ms``) is told as it is, and asked about again for as long as it takes.
         """
         operation_id = OperationId(task.payload["operation_id"])
         result = await self._vault.operation(operation_id)
         if result is None or task.payload.get("abandon"):
             result = await self._vault.abandon(operation_id)
-        if result.status is OperationStatus.UNKNOWN:
+        if result.status is OperationStatus.UNKNOWN and "waited_ms" not in task.payload:
             raise UnavailableError("payment.unknown", "The provider has not answered yet.")
         return result
 

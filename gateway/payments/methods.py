@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from gateway.kernel.store.statements import Statement, insert_new
 from gateway.kernel.store.unit import Reader, UnitOfWork
@@ -12,6 +12,12 @@ from gateway.payments.tables import payment_method
 from wallets.vault.port import StoredMethod
 
 _INSERT = insert_new(payment_method)
+_DELETE = Statement(
+    delete(payment_method).where(
+        payment_method.c.payment_method_id == bindparam("its_id"),
+        payment_method.c.customer_id == bindparam("its_customer"),
+    )
+)
 _ONE = Statement(
     select(payment_method).where(payment_method.c.payment_method_id == bindparam("payment_method_id"))
 )
@@ -38,6 +44,14 @@ def remember_method(uow: UnitOfWork, method: StoredMethod) -> None:
             "created_at_ms": method.created_at_ms,
         },
     )
+
+
+def forget_method(uow: UnitOfWork, customer_id: str, payment_method_id: str) -> bool:
+    """Drop a method that the vault has removed; False if the customer has none of this id.
+
+    Nothing else is changed: intents and operations keep its id, and go on without the row.
+    """
+    return bool(uow.run(_DELETE, {"its_id": payment_method_id, "its_customer": customer_id}))
 
 
 def method_of(reader: Reader, customer_id: str, payment_method_id: str) -> Any | None:

@@ -65,6 +65,9 @@ class AttemptState(StrEnum):
     """Definitely nothing happened: refused by the vault, or given up with a tombstone."""
     VOIDED = "voided"
     """Authorized after its order was given up; released in full."""
+    REPLACED = "replaced"
+    """Authorized, and what was left of it authorized anew: by the same method before it ran out, or by
+    another one after that had failed."""
 
 
 ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
@@ -74,10 +77,11 @@ ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     AttemptState.REQUIRES_ACTION: frozenset(
         {AttemptState.AUTHORIZED, AttemptState.DECLINED, AttemptState.FAILED}
     ),
-    AttemptState.AUTHORIZED: frozenset({AttemptState.VOIDED}),
+    AttemptState.AUTHORIZED: frozenset({AttemptState.VOIDED, AttemptState.REPLACED}),
     AttemptState.DECLINED: frozenset(),
     AttemptState.FAILED: frozenset(),
     AttemptState.VOIDED: frozenset(),
+    AttemptState.REPLACED: frozenset(),
 }
 
 

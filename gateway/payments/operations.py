@@ -17,7 +17,13 @@ from gateway.payments.model import OPERATION_MOVES, OperationState
 from gateway.payments.tables import payment_operation
 from wallets.vault.port import OperationKind, OperationResult, OperationStatus
 
-_INSERT = insert_into(payment_operation)
+_FEW_HAVE = ("capture_before_ms", "network_transaction_id", "refund_id", "pay_link_id")
+_INSERT = insert_into(payment_operation, without=_FEW_HAVE)
+_INSERT_FOR = insert_into(payment_operation, without=_FEW_HAVE[:2])
+_OF_AUTHORIZATIONS: dict[str, Any] = {
+    "capture_before_ms": bindparam("new_capture_before_ms"),
+    "network_transaction_id": bindparam("new_network_transaction_id"),
+}
 _RECORD = {
     state: Statement(
         update(payment_operation)
@@ -30,6 +36,7 @@ _RECORD = {
             provider_reference=bindparam("new_reference"),
             detail=bindparam("new_detail"),
             updated_at_ms=bindparam("now_ms"),
+            **(_OF_AUTHORIZATIONS if state is OperationState.SUCCEEDED else {}),
         )
         .returning(
             payment_operation.c.order_id,
@@ -39,6 +46,8 @@ _RECORD = {
             payment_operation.c.currency,
             payment_operation.c.amount_minor,
             payment_operation.c.target_operation_id,
+            payment_operation.c.refund_id,
+            payment_operation.c.pay_link_id,
         )
     )
     for state in OperationState
@@ -86,6 +95,8 @@ class Recorded:
     amount: Money
     target_operation_id: str | None
     result: OperationResult
+    refund_id: str | None = None
+    pay_link_id: str | None = None
 
 
 def begin_operation(
@@ -98,6 +109,8 @@ def begin_operation(
     attempt_id: str | None = None,
     leg_id: str | None = None,
     target_operation_id: str | None = None,
+    refund_id: str | None = None,
+    pay_link_id: str | None = None,
 ) -> None:
     """Write the intent to ask; the caller enqueues the task that asks in the same unit."""
     row = {
@@ -115,7 +128,9 @@ def begin_operation(
         "created_at_ms": uow.now_ms,
         "updated_at_ms": uow.now_ms,
     }
-    if kind is OperationKind.AUTHORIZE:
+    if refund_id is not None or pay_link_id is not None:
+        uow.run(_INSERT_FOR, {**row, "refund_id": refund_id, "pay_link_id": pay_link_id})
+    elif kind is OperationKind.AUTHORIZE and target_operation_id is None:
         # The first row of an attempt; nothing in its unit looks for it.
         uow.append(_INSERT, row)
     else:
@@ -133,6 +148,8 @@ def record_result(uow: UnitOfWork, result: OperationResult) -> Recorded | None:
             "new_reference": result.provider_reference,
             "new_detail": _detail(result),
             "now_ms": uow.now_ms,
+            "new_capture_before_ms": result.capture_before_ms,
+            "new_network_transaction_id": result.network_transaction_id,
         },
     )
     if row is None:
@@ -147,6 +164,8 @@ def record_result(uow: UnitOfWork, result: OperationResult) -> Recorded | None:
         Money(row.amount_minor, row.currency),
         row.target_operation_id,
         result,
+        row.refund_id,
+        row.pay_link_id,
     )
 
 

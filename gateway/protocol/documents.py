@@ -124,12 +124,24 @@ class LineDocument(Wire):
     legs: list[LegDocument]
 
 
+class WaitingActionDocument(Wire):
+    """What the customer is asked to do for a payment in ``requires_action``; see ``payment.action``."""
+
+    action_id: str
+    expires_at: Time
+
+
 class PaymentDocument(Wire):
     state: str
     authorized_minor: Amount
     captured_minor: Amount
     voided_minor: Amount
     refunded_minor: Amount
+    refunding_minor: Amount = 0
+    """Refunds under way."""
+    pay_until: Time | None = None
+    """Until when a payment is waited for: the first one, or one in place of an authorization that is lost."""
+    action: WaitingActionDocument | None = None
 
 
 class OrderDocument(Wire):
@@ -199,6 +211,24 @@ class QuoteDocument(Wire):
     expires_at: Time
 
 
+class PayLinkDocument(Wire):
+    """A fresh link. Its address is in this reply and nowhere else."""
+
+    pay_link_id: str
+    url: str
+    qr_url: str
+    """A picture of the address as a QR code (SVG)."""
+    amount: MoneyDocument
+    expires_at: Time
+
+
+class PayLinkReply(Wire):
+    order_id: str
+    pay_link: PayLinkDocument | None = None
+    """None when this key was answered before: ask for another link with another key."""
+    replayed: bool = False
+
+
 class PlacedReply(Wire):
     """The order is accepted; what becomes of it follows as events."""
 
@@ -207,6 +237,8 @@ class PlacedReply(Wire):
     total: MoneyDocument
     replayed: bool = False
     """True when this key had been answered before."""
+    pay_link: PayLinkDocument | None = None
+    """Where it is to be paid through a link: in the first reply to this key."""
 
 
 class CanceledReply(Wire):
@@ -228,6 +260,64 @@ class PaymentMethodsReply(Wire):
     methods: list[PaymentMethodDocument]
 
 
+class CardPageReply(Wire):
+    """A page for entering one card. Whoever has the address may use it, once."""
+
+    url: str
+    expires_at: str
+
+
+class BoughtDocument(Wire):
+    title: str
+    quantity: Integer
+
+
+class PaymentActionReply(Wire):
+    """What the customer is asked to approve. ``passkey`` is WebAuthn's
+    ``PublicKeyCredentialRequestOptionsJSON``, where one of the customer's passkeys can answer."""
+
+    action_id: str
+    order_id: str
+    state: str
+    payee: str
+    amount: MoneyDocument
+    items: list[BoughtDocument]
+    url: str
+    qr_url: str
+    expires_at: Time
+    passkey: dict[str, Any] | None = None
+
+
+class PaymentAuthenticateReply(Wire):
+    action_id: str
+    state: str
+    replayed: bool = False
+
+
+class PasskeyOptionsReply(Wire):
+    """WebAuthn's ``PublicKeyCredentialCreationOptionsJSON``."""
+
+    options: dict[str, Any]
+
+
+class PasskeyAddReply(Wire):
+    passkey_id: str
+    replayed: bool = False
+
+
+class PasskeyDocument(Wire):
+    passkey_id: str
+    name: str
+    transports: list[str]
+    backed_up: bool
+    created_at: Time
+    last_used_at: Time | None = None
+
+
+class PasskeyListReply(Wire):
+    passkeys: list[PasskeyDocument]
+
+
 class ProductReply(Wire):
     product: dict[str, Any]
 
@@ -247,10 +337,18 @@ REPLIES: dict[str, type[Wire]] = {
     "quote.create": QuoteDocument,
     "order.place": PlacedReply,
     "order.pay": PlacedReply,
+    "order.pay_link": PayLinkReply,
     "order.get": OrderDocument,
     "order.list": OrderListReply,
     "order.cancel": CanceledReply,
     "payment.methods": PaymentMethodsReply,
+    "payment.action": PaymentActionReply,
+    "payment.authenticate": PaymentAuthenticateReply,
+    "passkey.options": PasskeyOptionsReply,
+    "passkey.add": PasskeyAddReply,
+    "passkey.list": PasskeyListReply,
+    "passkey.remove": PasskeyAddReply,
+    "payment.add_card": CardPageReply,
     "wallet.list": WalletBody,
 }
 """The body of ``ok`` by command."""

@@ -20,6 +20,7 @@ class ErrorCode(NamedTuple):
 
 
 _RETRY, _FIX, _FATAL = ErrorClass.RETRY, ErrorClass.FIX, ErrorClass.FATAL
+_SCA = ErrorClass.SCA
 
 ERROR_CODES: dict[str, ErrorCode] = {
     # The message itself
@@ -102,6 +103,27 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "order.not_payable": ErrorCode(_FIX, 409, "The order does not wait for another payment method."),
     "order.too_many_unpaid": ErrorCode(_FIX, 409, "Too many orders wait for their payment; pay or cancel."),
     "order.not_refundable": ErrorCode(_FIX, 409, "Nothing of the order has been captured and not refunded."),
+    "payment.not_offered": ErrorCode(_FIX, 409, "The merchant does not offer this for this order."),
+    "pay_link.not_found": ErrorCode(_FIX, 404, "There is no such pay link."),
+    "pay_link.not_offered": ErrorCode(_FIX, 409, "This merchant offers no pay links."),
+    "pay_link.closed": ErrorCode(_FIX, 409, "The link is paid, revoked or expired; data has its state."),
+    "pay_link.amount_changed": ErrorCode(_FIX, 409, "The order owes another amount than the link is for."),
+    "pay_link.too_many": ErrorCode(_FIX, 409, "As many links to the order are open as there may be."),
+    "pay_link.too_many_attempts": ErrorCode(_FIX, 429, "The link was tried too often; ask for another one."),
+    "leg.not_found": ErrorCode(_FIX, 404, "The order has no such leg."),
+    "refund.not_found": ErrorCode(_FIX, 404, "There is no such refund of this merchant."),
+    "refund.amount": ErrorCode(_FIX, 400, "The amount is missing or not above zero."),
+    "refund.exceeds": ErrorCode(_FIX, 409, "More than can be refunded; data has refundable_minor."),
+    "refund.not_offered": ErrorCode(_FIX, 409, "The merchant sends no money this way in this currency."),
+    "refund.above_cap": ErrorCode(_FIX, 409, "More than may be sent this way; data has the cap."),
+    "refund.target_too_new": ErrorCode(_FIX, 409, "The method was stored too recently; data has ready_at."),
+    "refund.same_person": ErrorCode(_FATAL, 403, "Who asked for it cannot approve it."),
+    "refund.decided": ErrorCode(_FIX, 409, "The request was decided already, or its time is over."),
+    "payout.too_many": ErrorCode(_FIX, 409, "The customer was sent money as often as a day allows."),
+    "payout.above_daily_cap": ErrorCode(_FIX, 409, "The customer would be sent more than a day allows."),
+    "collection.none_due": ErrorCode(_FIX, 409, "Nothing is to be collected for this order now."),
+    "collection.several_due": ErrorCode(_FIX, 409, "Several collections wait; data has operation_ids."),
+    "collection.decided": ErrorCode(_FIX, 409, "Staff have said something else about it before."),
     "payment_method.not_found": ErrorCode(_FIX, 404, "There is no such payment method of this customer."),
     "card.invalid": ErrorCode(_FIX, 400, "The card data are malformed, incomplete or expired; see param."),
     "card.declined": ErrorCode(_FIX, 402, "The provider does not accept the card."),
@@ -111,10 +133,61 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "minting.off": ErrorCode(
         _FATAL, 409, "This gateway does not mint; the digital item cannot be sold here."
     ),
+    "card.sealed_invalid": ErrorCode(
+        _FIX, 400, "The encrypted card was not made for this vault, customer and time."
+    ),
+    "card.sealed_replayed": ErrorCode(_FIX, 409, "This encrypted card was used before; encrypt it again."),
+    "card_entry.hosted": ErrorCode(
+        _FIX, 409, "Cards are entered on the vault's page (data has its address), or sent encrypted."
+    ),
+    "card_session.return_url": ErrorCode(_FIX, 400, "Not an address that a page may link to."),
+    # Allowances
+    "allowance.unknown": ErrorCode(_FIX, 404, "There is no such allowance of this customer or guardian."),
+    "allowance.revoked": ErrorCode(_FIX, 409, "The allowance was revoked."),
+    "allowance.expired": ErrorCode(_FIX, 409, "The allowance has expired."),
+    "allowance.terms_conflict": ErrorCode(_FIX, 409, "The allowance was granted with other terms."),
+    "allowance.approval_conflict": ErrorCode(_FIX, 409, "The approval was given for another purchase."),
+    "vault.method_unknown": ErrorCode(_FIX, 404, "There is no such payment method of this customer."),
+    "vault.amount_invalid": ErrorCode(_FIX, 400, "The amount must be positive and below 2^53."),
+    # Other ways to pay
+    "vault.method_kind": ErrorCode(_FIX, 400, "No provider here takes this kind of payment method."),
+    "method.invalid": ErrorCode(_FIX, 400, "The payment method's data are not valid; see param."),
+    "method.card_number_refused": ErrorCode(
+        _FIX, 400, "A card number came where a terminal's token belongs; nothing was stored."
+    ),
+    "method.payload_refused": ErrorCode(
+        _FIX, 400, "A wallet's payment is not signed as it must be; data has the check that failed."
+    ),
+    "method.payload_replayed": ErrorCode(_FIX, 409, "This wallet payment was handed in before."),
+    "method.voucher_unknown": ErrorCode(_FIX, 400, "There is no such voucher."),
+    "method.voucher_expired": ErrorCode(_FIX, 409, "The voucher has expired."),
+    "voucher.amount": ErrorCode(_FIX, 400, "A voucher is issued for an amount above zero."),
+    "cash.unknown": ErrorCode(_FIX, 404, "Nothing waits to be collected under this operation."),
+    "cash.currency": ErrorCode(_FIX, 400, "The cash is in another currency than what is owed."),
+    "cash.not_enough": ErrorCode(_FIX, 409, "Less was handed over than is owed; data has owed_minor."),
+    "cash.decided": ErrorCode(_FIX, 409, "This collection was confirmed or declined already."),
+    "webhook.unknown_provider": ErrorCode(_FIX, 404, "No provider of this name sends webhooks here."),
+    "webhook.not_authentic": ErrorCode(_FIX, 403, "The signature of the event is not valid."),
+    "webhook.unreadable": ErrorCode(_FIX, 400, "The body is no event of this provider."),
     # Customers and merchants
     "customer.not_found": ErrorCode(_FIX, 404, "There is no such customer of this merchant."),
     "merchant.exists": ErrorCode(_FIX, 409, "A merchant with this name exists."),
     "challenge.unknown": ErrorCode(_FIX, 404, "There is no such challenge."),
+    "challenge.decided": ErrorCode(_FIX, 409, "The action was decided, or its time is over."),
+    "challenge.voided": ErrorCode(
+        _SCA, 409, "Amount, currency or payee changed after the customer was asked; a new action follows."
+    ),
+    "challenge.too_many_codes": ErrorCode(_RETRY, 429, "Too many wrong codes from this address."),
+    "passkey.refused": ErrorCode(
+        _SCA, 403, "The assertion or registration is not valid for this payment and customer."
+    ),
+    "passkey.revoked": ErrorCode(_SCA, 403, "The passkey seems to exist twice and was removed."),
+    "passkey.unavailable": ErrorCode(_FIX, 409, "Passkeys cannot be used here or for this payment."),
+    "passkey.sca_required": ErrorCode(
+        _SCA, 403, "A passkey is added after the customer was authenticated for a payment."
+    ),
+    "passkey.too_many": ErrorCode(_FIX, 409, "The customer has as many passkeys as one may have."),
+    "passkey.not_found": ErrorCode(_FIX, 404, "There is no such passkey of this customer."),
     "page.limit": ErrorCode(_FIX, 400, "A page has 1 to 100 entries."),
     "token.not_found": ErrorCode(_FIX, 404, "There is no such digital item."),
     # Changing the catalog
@@ -126,6 +199,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     # Our side
     "custody.busy": ErrorCode(_RETRY, 503, "Too many accounts are being made at once."),
     "fulfillment.unavailable": ErrorCode(_RETRY, 503, "The order backend does not answer."),
+    "vault.unavailable": ErrorCode(_RETRY, 503, "The vault does not answer; the same may be asked again."),
     "vault.busy": ErrorCode(_RETRY, 503, "The vault is busy with this operation."),
     "vault.provider_unavailable": ErrorCode(_RETRY, 503, "The payment provider does not answer."),
     "store.unavailable": ErrorCode(_RETRY, 503, "The change was not confirmed; send it again with its key."),

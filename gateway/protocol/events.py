@@ -48,12 +48,17 @@ class PaymentAuthorized(OrderEvent):
 
 
 class Alternative(Wire):
-    """A way to pay that may work instead."""
+    """A way to pay that may work instead: what ``order.pay`` takes as ``payment``.
 
-    kind: Literal["stored_method"]
-    payment_method_id: str
-    brand: str
-    last4: str
+    Of a stored method its name; of the others the amount, and how long a link would be open.
+    """
+
+    kind: Literal["stored_method", "pay_link", "pay_at_delivery", "cash_at_pickup"]
+    payment_method_id: str | None = None
+    brand: str | None = None
+    last4: str | None = None
+    amount: MoneyDocument | None = None
+    valid_hours: Integer | None = None
 
 
 class PaymentDeclined(OrderEvent):
@@ -64,13 +69,124 @@ class PaymentDeclined(OrderEvent):
     message: str
     alternatives: list[Alternative]
     pay_until: str
+    retry_at: str | None = None
+    """From when on the same method may be tried again, where the network says so."""
+
+
+class OrderHeld(OrderEvent):
+    """The authorization was lost before everything had shipped, and could not be renewed.
+
+    What is paid for goes on. The rest waits for another method (``order.pay``) until ``pay_until``.
+    """
+
+    reason: str
+    amount: MoneyDocument
+    alternatives: list[Alternative]
+    pay_until: str
+
+
+class OrderReleased(OrderEvent):
+    """The rest of a held order is paid for and goes on."""
+
+
+class LegRefused(OrderEvent):
+    """Nobody paid for the goods at the door: they go back."""
+
+    leg_id: str
+
+
+class PaymentReauthorized(OrderEvent):
+    """What is left of the order was authorized anew, before the first authorization ran out."""
+
+    operation_id: str
+    amount: MoneyDocument
+
+
+class PaymentReauthorizationDeclined(OrderEvent):
+    """The present authorization could not be replaced yet; what it still covers goes on."""
+
+    decline_class: str
+    code: str
+
+
+class PaymentLinkPaid(OrderEvent):
+    """Somebody has paid through a link."""
+
+    pay_link_id: str
+    amount: MoneyDocument
+
+
+class PaymentCollected(OrderEvent):
+    """Staff have collected the money in person."""
+
+    operation_id: str
+    amount: MoneyDocument
+    change: MoneyDocument
+
+
+class RefundEvent(OrderEvent):
+    refund_id: str
+
+
+class RefundRequested(RefundEvent):
+    """``pending`` waits for a second person of the merchant; ``approved`` is on its way."""
+
+    amount: MoneyDocument
+    way: Literal["original", "method", "payout"]
+    state: Literal["pending", "approved"]
+    reason: str
+
+
+class RefundApproved(RefundEvent):
+    pass
+
+
+class RefundRejected(RefundEvent):
+    pass
+
+
+class RefundExpired(RefundEvent):
+    """Nobody approved it in time."""
+
+
+class RefundDone(RefundEvent):
+    amount: MoneyDocument
+
+
+class RefundFailed(RefundEvent):
+    """The provider did not do all of it; ``done`` was given back."""
+
+    code: str
+    done: MoneyDocument
+
+
+class PayoutSent(RefundEvent):
+    """Money was sent to a method of the customer."""
+
+    amount: MoneyDocument
+    leg_id: str | None = None
 
 
 class PaymentActionRequired(OrderEvent):
-    """The customer must pass a challenge on a hosted page; this session may wait or drop meanwhile."""
+    """The customer must approve on a hosted page; this session may wait or drop meanwhile.
+
+    The page opens by ``url``, by the QR picture at ``qr_url``, or by typing ``user_code`` at
+    ``verification_url``; all of them until ``expires_at``.
+    """
 
     action_id: str
     url: str
+    user_code: str
+    verification_url: str
+    qr_url: str
+    expires_at: str
+
+
+class PaymentAuthenticated(OrderEvent):
+    """The customer was authenticated, by their bank or by a passkey; the payment's outcome follows."""
+
+    action_id: str
+    method: Literal["passkey", "three_ds"]
 
 
 class PaymentUnknown(OrderEvent):
@@ -94,14 +210,32 @@ class PaymentVoided(OrderEvent):
 
 
 class PaymentRefunded(OrderEvent):
+    """A part or the whole of a leg's money has gone back."""
+
     leg_id: str
     amount: MoneyDocument
+    refund_id: str | None = None
 
 
 class PaymentStuck(OrderEvent):
     """An operation ran out of attempts and waits for an operator."""
 
     task: str
+
+
+class PaymentMethodAdded(Wire):
+    """The customer has entered a card on the vault's page, or sent one encrypted; it can pay now."""
+
+    payment_method_id: str
+    kind: str
+    brand: str
+    last4: str
+    expiry_month: Integer
+    expiry_year: Integer
+
+
+class PaymentMethodUpdated(PaymentMethodAdded):
+    """A known card was entered again, with a new expiry."""
 
 
 class TokenMinted(OrderEvent):
@@ -182,18 +316,35 @@ EVENTS: dict[str, type[Wire]] = {
     "order.completed": OrderCompleted,
     "order.canceled": OrderCanceled,
     "order.refunded": OrderRefunded,
+    "order.held": OrderHeld,
+    "order.released": OrderReleased,
     "order.cancel_refused": CancelRefused,
+    "order.leg_refused": LegRefused,
     "order.leg_canceled": LegCanceled,
     "order.leg_failed": LegFailed,
     "payment.authorized": PaymentAuthorized,
     "payment.declined": PaymentDeclined,
     "payment.action_required": PaymentActionRequired,
+    "payment.authenticated": PaymentAuthenticated,
     "payment.unknown": PaymentUnknown,
     "payment.captured": PaymentCaptured,
     "payment.capture_failed": PaymentCaptureFailed,
     "payment.voided": PaymentVoided,
     "payment.refunded": PaymentRefunded,
+    "payment.reauthorized": PaymentReauthorized,
+    "payment.reauthorization_declined": PaymentReauthorizationDeclined,
+    "payment.link_paid": PaymentLinkPaid,
+    "payment.collected": PaymentCollected,
+    "refund.requested": RefundRequested,
+    "refund.approved": RefundApproved,
+    "refund.rejected": RefundRejected,
+    "refund.expired": RefundExpired,
+    "refund.done": RefundDone,
+    "refund.failed": RefundFailed,
+    "payout.sent": PayoutSent,
     "payment.stuck": PaymentStuck,
+    "payment_method.added": PaymentMethodAdded,
+    "payment_method.updated": PaymentMethodUpdated,
     "token.minted": TokenMinted,
     "token.reopened": TokenReopened,
     "token.returned": TokenReturned,

@@ -184,18 +184,56 @@ class ShipTo(Wire):
     phone: Annotated[str, StringConstraints(max_length=40)] = ""
 
 
-class OrderPlaceBody(NoPrices):
+class PaymentChoice(NoPrices):
+    """How the customer wants to pay; a stored method is named, the others are the merchant's to offer.
+
+    ``pay_link``: somebody pays on the page of the link that the reply holds. ``pay_at_delivery`` and
+    ``cash_at_pickup``: staff collect the money when they hand the goods over.
+    """
+
+    kind: Literal["stored_method", "pay_link", "pay_at_delivery", "cash_at_pickup"]
+    payment_method_id: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_method(self) -> PaymentChoice:
+        if (self.kind == "stored_method") != (self.payment_method_id is not None):
+            raise PydanticCustomError(
+                "payment_choice", "payment_method_id is for stored_method, and only for that"
+            )
+        return self
+
+
+class WithPayment(NoPrices):
+    """A body that says how to pay: by a stored method (``payment_method_id``), or by ``payment``."""
+
+    payment_method_id: Name | None = None
+    payment: PaymentChoice | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Any:
+        if (self.payment_method_id is None) == (self.payment is None):
+            raise PydanticCustomError("payment_choice", "either payment_method_id or payment is needed")
+        return self
+
+
+class OrderPlaceBody(WithPayment):
     quote_id: Name
-    payment_method_id: Name
     ship_to: ShipTo | None = None
     consents: Annotated[list[Consent], Field(max_length=10)] = []
 
 
-class OrderPayBody(NoPrices):
-    """Pay a declined order with another stored method."""
+class OrderPayBody(WithPayment):
+    """Pay a declined, unpaid or held order another way, within the same session."""
 
     order_id: Name
-    payment_method_id: Name
+
+
+class OrderPayLinkBody(Wire):
+    """Ask for a link by which anybody can pay the order, once."""
+
+    order_id: Name
+    hours: Annotated[Integer, Field(ge=1, le=720)] | None = None
+    """How long it is open; never longer than the merchant allows."""
 
 
 class OrderGetBody(Wire):
@@ -211,6 +249,40 @@ class OrderListBody(Wire):
 class OrderCancelBody(Wire):
     order_id: Name
     reason: Text = ""
+
+
+class PaymentAddCardBody(Wire):
+    return_url: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    """Offered as a link once the card is saved: https, or http to this machine."""
+
+
+class PaymentActionBody(Wire):
+    action_id: Name
+
+
+class PaymentAuthenticateBody(Wire):
+    """``credential`` is the assertion, as WebAuthn's ``AuthenticationResponseJSON``."""
+
+    action_id: Name
+    credential: dict[str, Any]
+
+
+class PasskeyOptionsBody(Wire):
+    """An action that the customer has just passed: a passkey is added on the strength of it."""
+
+    action_id: Name
+
+
+class PasskeyAddBody(Wire):
+    """``credential`` is what was created, as WebAuthn's ``RegistrationResponseJSON``."""
+
+    action_id: Name
+    credential: dict[str, Any]
+    name: Name = "Passkey"
+
+
+class PasskeyRemoveBody(Wire):
+    passkey_id: Name
 
 
 class NoBody(Wire):
@@ -245,6 +317,12 @@ class OrderPay(Command):
     body: OrderPayBody
 
 
+class OrderPayLink(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["order.pay_link"]
+    body: OrderPayLinkBody
+
+
 class OrderGet(Command):
     type: Literal["order.get"]
     body: OrderGetBody
@@ -266,6 +344,46 @@ class PaymentMethods(Command):
     body: NoBody = NoBody()
 
 
+class PaymentAddCard(Command):
+    """Ask for a page on which the customer enters a card; ``payment_method.added`` follows."""
+
+    type: Literal["payment.add_card"]
+    body: PaymentAddCardBody = PaymentAddCardBody()
+
+
+class PaymentAction(Command):
+    type: Literal["payment.action"]
+    body: PaymentActionBody
+
+
+class PaymentAuthenticate(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["payment.authenticate"]
+    body: PaymentAuthenticateBody
+
+
+class PasskeyOptions(Command):
+    type: Literal["passkey.options"]
+    body: PasskeyOptionsBody
+
+
+class PasskeyAdd(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["passkey.add"]
+    body: PasskeyAddBody
+
+
+class PasskeyList(Command):
+    type: Literal["passkey.list"]
+    body: NoBody = NoBody()
+
+
+class PasskeyRemove(Command):
+    changes: ClassVar[bool] = True
+    type: Literal["passkey.remove"]
+    body: PasskeyRemoveBody
+
+
 class WalletList(Command):
     type: Literal["wallet.list"]
     body: NoBody = NoBody()
@@ -277,10 +395,18 @@ AnyCommand = (
     | QuoteCreate
     | OrderPlace
     | OrderPay
+    | OrderPayLink
     | OrderGet
     | OrderList
     | OrderCancel
     | PaymentMethods
+    | PaymentAction
+    | PaymentAuthenticate
+    | PasskeyOptions
+    | PasskeyAdd
+    | PasskeyList
+    | PasskeyRemove
+    | PaymentAddCard
     | WalletList
 )
 ClientMessage = Auth | Resume | Heartbeat | AnyCommand
@@ -290,9 +416,17 @@ COMMANDS: tuple[type[Command], ...] = (
     QuoteCreate,
     OrderPlace,
     OrderPay,
+    OrderPayLink,
     OrderGet,
     OrderList,
     OrderCancel,
     PaymentMethods,
+    PaymentAction,
+    PaymentAuthenticate,
+    PasskeyOptions,
+    PasskeyAdd,
+    PasskeyList,
+    PasskeyRemove,
+    PaymentAddCard,
     WalletList,
 )

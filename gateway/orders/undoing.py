@@ -1,0 +1,180 @@
+"""Taking a leg back: stopping what is under way, giving back what was delivered, refunding what was captured.
+
+Nothing here looks at the rest of the order; `process.settle` does, after the caller has done all its steps.
+"""
+
+from __future__ import annotations
+
+from fulfillment import inventory
+from fulfillment.model import HoldId
+from gateway.kernel.money import Money
+from gateway.kernel.subjects import OperationId
+from gateway.kernel.tasks.queue import enqueue
+from gateway.orders import books
+from gateway.orders.model import LegKind, LegState
+from gateway.orders.purchase import Leg, Purchase
+from gateway.orders.tables import entitlement
+from gateway.payments import calls, intents
+from gateway.payments.model import OperationState, operation_is_final
+from gateway.payments.operations import begin_operation, operations_of
+from wallets.minting.model import MintState, ReturnState
+from wallets.minting.requests import cancel_mint, mints_of, request_return
+from wallets.vault.port import OperationKind
+
+CANCEL = "fulfillment.cancel"
+_BACK = (OperationKind.REFUND, OperationKind.PAYOUT)
+"""Money that goes back: the way it came, or to another method."""
+
+
+def undo_leg(purchase: Purchase, leg: Leg, *, reason: str) -> None:
+    """Take a leg back as far as it can be: not started, still in a queue, at the backend, or delivered."""
+    match leg.state:
+        case LegState.RESERVED | LegState.SECURED:
+            leg_canceled(purchase, leg, reason)
+        case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
+            ask_backend_to_cancel(purchase, leg)
+        case LegState.STARTED if leg.kind is LegKind.MINT:
+            # Claim and cancel race on one compare-and-set; a claimed mint is returned once it is captured.
+            if cancel_mint(purchase.uow, leg.leg_id):
+                leg_canceled(purchase, leg, reason)
+        case LegState.CAPTURED if leg.digital:
+            return_leg(purchase, leg)
+        case _:
+            return
+
+
+def leg_canceled(purchase: Purchase, leg: Leg, reason: str) -> None:
+    """The leg will not be delivered: its units can be sold again."""
+    if purchase.move_leg(leg, LegState.CANCELED):
+        release_leg(purchase, leg)
+        purchase.tell("order.leg_canceled", leg_id=leg.leg_id, reason=reason)
+
+
+def release_leg(purchase: Purchase, leg: Leg) -> None:
+    """Give reserved units back."""
+    if leg.hold_id is not None:
+        inventory.release(purchase.uow, hold_id=HoldId(leg.hold_id))
+    books.post_unreserved(purchase, leg)
+
+
+def ask_backend_to_cancel(purchase: Purchase, leg: Leg) -> None:
+    """The backend decides whether it is too late; the leg waits for its answer."""
+    if purchase.move_leg(leg, LegState.CANCELING):
+        enqueue(purchase.uow, CANCEL, purchase.order_id, {"leg_id": leg.leg_id})
+
+
+def return_leg(purchase: Purchase, leg: Leg) -> None:
+    """Start giving back a captured leg: first what was delivered, then the money."""
+    if not purchase.move_leg(leg, LegState.RETURNING):
+        return
+    match leg.kind:
+        case LegKind.MINT:
+            return_token(purchase, leg, moved=True)
+        case LegKind.ENTITLE:
+            revoke_entitlement(purchase, leg)
+            refund_leg(purchase, leg)
+        case LegKind.SHIP:
+            refund_leg(purchase, leg)
+
+
+def resume_return(purchase: Purchase, leg: Leg) -> bool:
+    """Go on with a return whose refund or token transfer failed; False when it is under way by itself."""
+    refunds = [
+        row
+        for row in operations_of(purchase.uow, purchase.order_id)
+        if row.kind in _BACK and row.leg_id == leg.leg_id
+    ]
+    if any(not operation_is_final(OperationState(row.state)) for row in refunds):
+        return False
+    if leg.kind is LegKind.MINT:
+        token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
+        if token.return_state is not ReturnState.RETURNED:
+            return token.state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
+    refund_leg(purchase, leg)
+    return True
+
+
+def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
+    """Send the token back to the treasury; before it is final, the final outcome asks again."""
+    if not moved and not purchase.move_leg(leg, LegState.RETURNING):
+        return
+    minted = next(found for found in mints_of(purchase.uow, purchase.order_id) if found.leg_id == leg.leg_id)
+    if minted.state is MintState.FINAL:
+        request_return(purchase.uow, leg.leg_id)
+
+
+def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
+    """Take a non-transferable item back."""
+    purchase.uow.core(entitlement.update().where(entitlement.c.leg_id == leg.leg_id).values(state="revoked"))
+    purchase.tell("entitlement.revoked", leg_id=leg.leg_id)
+
+
+def refund_leg(purchase: Purchase, leg: Leg) -> None:
+    """Give back what is left of the leg's captured share, to the method it came from.
+
+    What was refunded before, in parts, and what is on its way back already is not refunded again; the leg
+    has come back when the last of it has.
+    """
+    back = leg_money_back(purchase, leg)
+    rest = leg.amount_minor - back.done - back.under_way
+    if not leg.amount_minor or leg.capture_operation_id is None or (rest == 0 and back.under_way == 0):
+        purchase.move_leg(leg, LegState.RETURNED)
+    elif rest and intents.reserve_refund(purchase.uow, purchase.order_id, rest):
+        begin_refund(purchase, leg, Money(rest, leg.currency))
+    elif rest:
+        # Somebody else's request (a refund to another method) has it; the leg waits for its end.
+        purchase.tell("payment.stuck", task=calls.REFUND)
+
+
+def begin_refund(purchase: Purchase, leg: Leg, amount: Money, *, refund_id: str | None = None) -> None:
+    """Ask for a refund of a part of the leg's share; its amount was reserved."""
+    assert leg.capture_operation_id is not None
+    operation_id = purchase.uow.new_id(OperationId)
+    begin_operation(
+        purchase.uow,
+        operation_id,
+        OperationKind.REFUND,
+        order_id=purchase.order_id,
+        amount=amount,
+        leg_id=leg.leg_id,
+        target_operation_id=leg.capture_operation_id,
+        refund_id=refund_id,
+    )
+    enqueue(
+        purchase.uow,
+        calls.REFUND,
+        purchase.order_id,
+        calls.settle_payload(operation_id, leg.capture_operation_id, amount),
+    )
+
+
+class MoneyBack:
+    """What of a leg's share has gone back (``done``), or is asked to (``under_way``)."""
+
+    __slots__ = ("done", "under_way")
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.under_way = 0
+
+
+def leg_money_back(purchase: Purchase, leg: Leg) -> MoneyBack:
+    """Return what has become of the leg's refunds."""
+    back = MoneyBack()
+    for row in operations_of(purchase.uow, purchase.order_id):
+        if row.kind not in _BACK or row.leg_id != leg.leg_id:
+            continue
+        if row.state == OperationState.SUCCEEDED:
+            back.done += row.amount_minor
+        elif not operation_is_final(OperationState(row.state)):
+            back.under_way += row.amount_minor
+    return back
+
+
+def goods_are_back(purchase: Purchase, leg: Leg) -> bool:
+    """Whether a leg on its way back waits for its money alone."""
+    if leg.kind is not LegKind.MINT:
+        return True
+    token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
+    # A mint that was lost for good has nothing to give back.
+    return token.return_state is ReturnState.RETURNED or token.state is MintState.SKIPPED

@@ -1,0 +1,1 @@
+"""Dated rules of regulators and networks, as data."""
