@@ -16,18 +16,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from bench import connections, placing, shopping
+from bench import authorizing, connections, ledger_growth, placing, shopping, tokenizing
 from bench.figures import Figure, rounded
 from bench.machine import commit, machine
 from bench.processes import ROOT, BenchError
 from bench.run import FULL, QUICK, SMOKE, Run, Scale
 
 LATEST = ROOT / "bench" / "results" / "latest.json"
-_MEASUREMENTS = {"placing": placing.measure, "shopping": shopping.measure, "connections": connections.measure}
+_MEASUREMENTS = {
+    "placing": placing.measure,
+    "shopping": shopping.measure,
+    "authorizing": authorizing.measure,
+    "tokenizing": tokenizing.measure,
+    "connections": connections.measure,
+    "ledger": ledger_growth.measure,
+}
 _WITHIN_S = 235.0
 
 
@@ -91,7 +99,7 @@ def main() -> int:
     console = Console()
     began = time.monotonic()
     try:
-        figures = asyncio.run(measure(scale, names))
+        figures = uvloop.run(measure(scale, names))
     except TimeoutError:
         console.print(f"[red]The run did not end within {_WITHIN_S:.0f} s.[/]")
         return 1

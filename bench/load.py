@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 import time
 import uuid
@@ -34,6 +35,7 @@ _CONSENT = {
 }
 _EVENT = '{"v":1,"id":"evt_'
 _ENDED = ('"type":"order.completed"', '"type":"order.canceled"')
+_AUTHORIZED = '"type":"payment.authorized"'
 
 
 class RefusedError(Exception):
@@ -57,6 +59,8 @@ class Client:
         self._answer: asyncio.Future[str] | None = None
         self._ended: dict[str, asyncio.Future[str]] = {}
         self._early: dict[str, str] = {}
+        self.authorized_at: dict[str, float] | None = None
+        """When the event of an order's authorization came; only noted while somebody wants to know."""
 
     async def open(self, url: str) -> None:
         """Connect and sign in."""
@@ -127,6 +131,8 @@ class Client:
                     answer, self._answer = self._answer, None
                     assert answer is not None, text
                     answer.set_result(text)
+                elif self.authorized_at is not None and _AUTHORIZED in text:
+                    self.authorized_at[json.loads(text)["body"]["order_id"]] = time.perf_counter()
                 elif any(mark in text for mark in _ENDED):
                     event = json.loads(text)
                     order_id, how = event["body"]["order_id"], event["type"]
@@ -252,6 +258,47 @@ class Load:
 
         self._shopping = [asyncio.create_task(shop(client)) for client in self._clients]
         return len(self._shopping)
+
+    async def arrive(self, rate: float, seconds: float, clients: int) -> dict[str, Any]:
+        """Customers decide at random moments, ``rate`` a second in all, whatever the gateway does meanwhile.
+
+        An open loop: a slow answer does not hold the next decision back (no coordinated omission). Returns
+        the seconds from each decision to the event that says its order is authorized, and the orders' ids.
+        Quotes must be there; each arrival takes one of a client that has no command under way.
+        """
+        chance = random.Random(4)
+        arrivals: list[asyncio.Task[tuple[float, str, Client]]] = []
+        free = self._clients[:clients]
+        for client in free:
+            client.authorized_at = {}
+        late = 0
+
+        async def one(client: Client, decided: float) -> tuple[float, str, Client]:
+            order_id = await client.place()
+            free.append(client)
+            return decided, order_id, client
+
+        began = decided = time.perf_counter()
+        while True:
+            decided += chance.expovariate(rate)
+            if decided - began > seconds:
+                break
+            await asyncio.sleep(max(0.0, decided - time.perf_counter()))
+            while not free:
+                late += 1
+                await asyncio.sleep(0.0005)
+            client = free.pop(0)
+            arrivals.append(asyncio.create_task(one(client, decided)))
+        placed = await asyncio.gather(*arrivals)
+        waits_s = []
+        for decided, order_id, client in placed:
+            assert client.authorized_at is not None
+            if await client.ended(order_id) != "order.completed":
+                raise RefusedError(f"{order_id} was not completed")
+            waits_s.append(client.authorized_at[order_id] - decided)
+        for client in self._clients:
+            client.authorized_at = None
+        return {"waits_s": waits_s, "late": late, "order_ids": [order_id for _, order_id, _ in placed]}
 
     async def completed(self) -> int:
         """Return how many purchases are completed so far."""

@@ -25,6 +25,12 @@ class Scale:
     ask_segments: int
     ask_each: int
     idle_connections: int
+    ledger_rows: int
+    ledger_segments: int
+    ledger_each: int
+    authorize_s: float
+    tokenize_segments: int
+    tokenize_pairs: int
 
 
 FULL = Scale(
@@ -36,6 +42,12 @@ FULL = Scale(
     ask_segments=7,
     ask_each=100,
     idle_connections=2_000,
+    authorize_s=20.0,
+    tokenize_segments=5,
+    tokenize_pairs=4_000,
+    ledger_rows=1_000_000,
+    ledger_segments=25,
+    ledger_each=128,
 )
 QUICK = Scale(
     clients=200,
@@ -46,6 +58,12 @@ QUICK = Scale(
     ask_segments=2,
     ask_each=25,
     idle_connections=300,
+    authorize_s=6.0,
+    tokenize_segments=2,
+    tokenize_pairs=1_000,
+    ledger_rows=1_000_000,
+    ledger_segments=11,
+    ledger_each=128,
 )
 SMOKE = Scale(
     clients=6,
@@ -56,6 +74,12 @@ SMOKE = Scale(
     ask_segments=1,
     ask_each=5,
     idle_connections=20,
+    authorize_s=1.5,
+    tokenize_segments=1,
+    tokenize_pairs=128,
+    ledger_rows=20_000,
+    ledger_segments=2,
+    ledger_each=16,
 )
 
 
@@ -79,13 +103,17 @@ class Run:
         """Where the gateway of this measurement keeps its data."""
         return self.folder / "data"
 
-    async def gateway(self, *, workers: bool, customers: int, cards: bool = True) -> Gateway:
+    async def gateway(
+        self, *, workers: bool, customers: int, cards: bool = True, times_provider: bool = False
+    ) -> Gateway:
         """Start a gateway; the first one imports the merchant."""
         catalog = self.folder / "catalog"
         new = not catalog.exists()
         if new:
             write_merchant(catalog)
-        plan = ServerPlan(str(self.data_dir), str(catalog) if new else "", workers, customers, cards)
+        plan = ServerPlan(
+            str(self.data_dir), str(catalog) if new else "", workers, customers, cards, times_provider
+        )
         return await self._ready("bench.server", plan.text())
 
     async def echo(self) -> Gateway:

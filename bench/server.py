@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from fulfillment.model import HoldLimits
 from gateway.app import Gateway
 from gateway.commands import merchant as commands
 from gateway.identity.model import MerchantPrincipal
-from gateway.serving import Server, calm_garbage_collector, listen
+from gateway.serving import Server, listen, tune_interpreter
 from gateway.sessions.core import SessionLimits
 from gateway.settings import Settings
 from wallets.vault.port import CardEntry
+from wallets.vault.providers.port import AuthorizeOrder, ProviderAnswer
 from wallets.vault.providers.test_cards import VISA
 
 _PROVISIONED_AT_ONCE = 64
@@ -43,6 +45,8 @@ class ServerPlan:
     customers: int
     """How many to register and sign in; each with one card where ``cards``."""
     cards: bool = True
+    times_provider: bool = False
+    """Whether to write down, at the end, how long the acquirer took to authorize each order."""
 
     def text(self) -> str:
         """Return the plan as the command line argument."""
@@ -76,7 +80,8 @@ async def run(plan: ServerPlan) -> None:
     """Serve until the process is told to stop."""
     listening = listen("127.0.0.1", 0)
     gateway = await Gateway.open(settings_of(plan, listening.getsockname()[1]))
-    calm_garbage_collector()
+    tune_interpreter()
+    provider_s = _timed(gateway) if plan.times_provider else None
     try:
         if plan.catalog:
             await commands.import_catalog(gateway.context, Path(plan.catalog))
@@ -92,6 +97,31 @@ async def run(plan: ServerPlan) -> None:
         await server.run_until_stopped()
     finally:
         await gateway.close()
+        if provider_s is not None:
+            await asyncio.to_thread(provider_times(Path(plan.data_dir)).write_text, json.dumps(provider_s))
+
+
+def provider_times(data_dir: Path) -> Path:
+    """Return the file with the acquirer's seconds by order id."""
+    return data_dir / "provider_times.json"
+
+
+def _timed(gateway: Gateway) -> dict[str, float]:
+    """Time the acquirer's authorizations; returns what is filled meanwhile."""
+    seconds: dict[str, float] = {}
+    assert gateway.embedded_vault is not None
+    acquirer = gateway.embedded_vault.acquirer
+    authorize = acquirer.authorize
+
+    async def timed(order: AuthorizeOrder) -> ProviderAnswer:
+        began = time.perf_counter()
+        try:
+            return await authorize(order)
+        finally:
+            seconds[order.order_id] = time.perf_counter() - began
+
+    setattr(acquirer, "authorize", timed)  # noqa: B010  # an adapter around one method of one object
+    return seconds
 
 
 async def _provision(gateway: Gateway, plan: ServerPlan) -> list[dict[str, Any]]:

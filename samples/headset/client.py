@@ -25,6 +25,19 @@ from websockets.typing import Subprotocol
 
 SUBPROTOCOL = Subprotocol("vitrine.v1.json")
 Document = dict[str, Any]
+CHANGING = frozenset(
+    {
+        "quote.create",
+        "order.place",
+        "order.pay",
+        "order.pay_link",
+        "order.cancel",
+        "payment.authenticate",
+        "passkey.add",
+        "passkey.remove",
+    }
+)
+"""Commands that change something: they carry a key."""
 
 
 class CommandError(Exception):
@@ -128,7 +141,7 @@ class Headset:
         Commands that change something get a key of their own if none is given. While no answer has come
         they are sent again on every new connection, and after errors of class ``retry``.
         """
-        changes = type in ("quote.create", "order.place", "order.pay", "order.cancel")
+        changes = type in CHANGING
         if changes:
             key = key or str(uuid.uuid4())
             self.memory.pending[key] = {"type": type, "body": body or {}}

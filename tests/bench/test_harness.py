@@ -21,6 +21,9 @@ NAMES = {
     "place_p99_vs_ideal",
     "completed_per_s",
     "completed_purchase_cpu_ms",
+    "authorize_own_p99_ms",
+    "tokenize_rate_vs_limit",
+    "capture_cost_growth",
     "command_cpu_vs_websockets_echo",
     "idle_connection_kib",
 }

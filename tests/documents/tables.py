@@ -10,6 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gateway.kernel.money import Money
+from gateway.payments.authentication_model import (
+    AuthenticationState,
+    is_decided,
+    liability_of,
+    may_authorize,
+)
+from gateway.payments.exemptions import Rule, regimes
 from gateway.protocol.close_codes import CloseCode
 from gateway.protocol.codec import JSON_DEPTH
 from gateway.protocol.documents import REPLIES
@@ -18,7 +26,8 @@ from gateway.protocol.events import EVENTS
 from gateway.protocol.messages import COMMANDS, MESSAGE_BYTES
 from gateway.protocol.schema import type_of
 from gateway.sessions.core import SessionLimits
-from wallets.vault.port import OperationKind
+from wallets.vault import declines
+from wallets.vault.port import REFUSALS, OperationKind
 from wallets.vault.providers.test_cards import TEST_CARDS, TEST_CARDS_BY_NAME, SimulatedCard
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,6 +128,95 @@ def first_cards() -> str:
     return _cards([TEST_CARDS_BY_NAME[name] for name in _FIRST_CARDS])
 
 
+def sca_exemptions() -> str:
+    """Every version of every exemption, by regime."""
+    rows = []
+    for regime in regimes().values():
+        for exemption, versions in regime.versions.items():
+            for rule in versions:
+                rows.append(
+                    (
+                        regime.name,
+                        f"`{exemption.value}`",
+                        rule.article,
+                        str(rule.valid_from),
+                        _limits_of(rule, regime.currency),
+                    )
+                )
+    return table(("regime", "exemption", "article", "from", "limits"), rows)
+
+
+def sca_states() -> str:
+    """Every end of an authentication, and what it means for the payment."""
+    return table(
+        ("state", "decided", "may authorize", "fraud is borne by"),
+        [
+            (
+                f"`{state.value}`",
+                "yes" if is_decided(state) else "",
+                "yes" if may_authorize(state) else "",
+                liability_of(state).value if is_decided(state) else "",
+            )
+            for state in AuthenticationState
+        ],
+    )
+
+
+def _limits_of(rule: Rule, currency: str) -> str:
+    def money(amount_minor: int) -> str:
+        return str(Money(amount_minor, currency))
+
+    said = []
+    if rule.most_minor is not None:
+        said.append(f"{money(rule.most_minor)} each")
+    running = []
+    if rule.cumulative_minor is not None:
+        running.append(f"{money(rule.cumulative_minor)} together")
+    if rule.in_a_row is not None:
+        running.append(f"{rule.in_a_row} in a row")
+    if running:
+        said.append(" or ".join(running))
+    said += [f"{money(tier.most_minor)} at up to {tier.fraud_rate_ppm} ppm of fraud" for tier in rule.tiers]
+    if rule.purposes:
+        said.append(", ".join(sorted(rule.purposes)))
+    return "; ".join(said) or "none"
+
+
+def refusals() -> str:
+    """Every reason why the vault itself says no."""
+    return table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in REFUSALS.items()])
+
+
+def decline_codes() -> str:
+    """Every response code and advice that has a rule, grouped by what follows from it."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for kind, entries in (("code", declines.TABLE.codes), ("advice", declines.TABLE.advice)):
+        for entry in entries.values():
+            rule = entry.ruling
+            wait = f"{rule.wait_ms // 3_600_000} h" if rule.wait_ms else ""
+            row = (entry.network, kind, rule.decline_class.value, rule.blocks.value, wait)
+            groups.setdefault((*row, str(entry.source.stated)), []).append(entry.code)
+    return table(
+        ("network", "", "codes", "class", "blocks", "wait", "stated"),
+        [
+            (network, kind, " ".join(codes), f"`{name}`", blocks, wait, stated)
+            for (network, kind, name, blocks, wait, stated), codes in groups.items()
+        ],
+    )
+
+
+def retry_caps() -> str:
+    """How many declined attempts each network accepts."""
+    return table(
+        ("network", "declined attempts", "within"),
+        [
+            (network, str(cap.most), f"{cap.within_ms // 3_600_000} h")
+            for network, caps in declines.CAPS.items()
+            for cap in caps
+        ],
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "first-cards": ("README.md", first_cards),
     "test-cards": ("docs/test-cards.md", test_cards),
@@ -127,6 +225,11 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "limits": ("docs/protocol.md", limits),
     "close-codes": ("docs/protocol.md", close_codes),
     "error-codes": ("docs/protocol.md", error_codes),
+    "refusals": ("docs/allowances.md", refusals),
+    "decline-codes": ("docs/allowances.md", decline_codes),
+    "retry-caps": ("docs/allowances.md", retry_caps),
+    "sca-exemptions": ("docs/sca.md", sca_exemptions),
+    "sca-states": ("docs/sca.md", sca_states),
 }
 """Document and maker by the name in the comments."""
 

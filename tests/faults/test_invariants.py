@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.buying import buy, ended
+from tests.support.damage import unguard
 from tests.support.gateway import opened
 from tests.support.invariants import violations
 from tests.support.seed import Seed
@@ -71,7 +72,7 @@ DAMAGE = {
         (
             "acquirer",
             f"INSERT INTO acquirer_operation SELECT {_NEW_OPERATION}, kind, parent_id, card, amount_minor, currency, "
-            "outcome, network_code, failure, capture_before_ms, NULL, 0, 0, 0, received_at_ms "
+            "outcome, network_code, failure, capture_before_ms, NULL, 0, 0, 0, received_at_ms, liability, decided_at_ms "
             "FROM acquirer_operation WHERE kind = 'capture' LIMIT 1",
         ),
     ],
@@ -177,7 +178,7 @@ DAMAGE = {
 def damaged(folder: Path, database: str, statement: str) -> None:
     """Change a database behind the gateway's back; its own constraints may not stand in the way."""
     connection = sqlite3.connect(folder / f"{database}.db")
-    connection.execute("PRAGMA ignore_check_constraints = ON")
+    unguard(connection)
     changed = connection.execute(statement).rowcount
     connection.commit()
     connection.close()

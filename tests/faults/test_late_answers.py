@@ -10,6 +10,7 @@ from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.tasks.model import Task
 from gateway.orders.mint_facts import MintFacts
 from tests.support.buying import buy, ended, legs, show, told
+from tests.support.challenges import decide
 from tests.support.gateway import opened
 from tests.support.seed import Seed
 from wallets.minting.model import MintOutcome, OutcomeKind, SkipCode
@@ -35,11 +36,12 @@ async def test_a_late_unknown_does_not_undo_a_challenge_that_is_open(seed: Seed,
             await shop.gateway.context.store.write(lambda uow: kind.record(uow, task, stale))
             (row,) = shop.evidence.rows("SELECT state FROM payment_operation")
             assert row["state"] == "requires_action"
-            await shop.http.post(f"{asked['body']['url']}/approve")
+            await decide(shop.http, asked["body"]["url"])
             assert (await ended(headset, order_id))["type"] == "order.completed"
-            assert told(headset, order_id)[:4] == [
+            assert told(headset, order_id)[:5] == [
                 "order.placed",
                 "payment.action_required",
+                "payment.authenticated",
                 "payment.authorized",
                 "order.confirmed",
             ]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.buying import buy, ended, told
+from tests.support.challenges import bank_page
 from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import Seed
 from wallets.vault.port import OperationKind
@@ -80,9 +81,10 @@ async def test_a_challenge_void_that_was_lost_still_closes_the_challenge(seed: S
         async with shop.headset(customer) as headset:
             order_id = await buy(headset, customer, "HALM-CHAIR:digital", card="challenge")
             asked = await headset.event("payment.action_required", order_id=order_id)
+            bank = await bank_page(shop.http, asked["body"]["url"])
             await headset.command("order.cancel", {"order_id": order_id})
         # Approved after all, while the first void is on its way to nowhere.
-        await shop.http.post(f"{asked['body']['url']}/approve")
+        await shop.http.post(f"{bank}/approve")
         await shop.check()
         assert len(lost) == 1
         assert shop.effects() == ["authorize", "void"]

@@ -63,8 +63,12 @@ async def test_the_metadata_of_a_token_names_its_model(api: Api) -> None:
     assert (await api.http.get("/v1/tokens/xyz.json")).status_code == 404
 
 
-async def test_an_unknown_challenge_is_a_problem_document(api: Api) -> None:
-    answer = await api.http.get("/pay/challenges/nothing")
+async def test_an_unknown_challenge_is_a_page_for_people_and_a_problem_document_for_scripts(
+    api: Api,
+) -> None:
+    page = await api.http.get("/pay/challenges/nothing")
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    answer = await api.http.get("/pay/challenges/nothing/state")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "challenge.unknown"

@@ -13,6 +13,7 @@ import structlog
 from gateway.kernel.clock import SystemClock
 from gateway.kernel.ids import TimeSortedIds
 from gateway.kernel.tasks import queue
+from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.model import TaskKind
 from gateway.kernel.tasks.runner import TaskRunner
 from tests.kernel.tables import EFFECTS, INSERT_EFFECT, INSERT_NOTE, names
@@ -415,3 +416,79 @@ async def test_stop_gives_up_after_its_time_and_the_task_is_resumed_later(databa
     await runner.stop()
     assert [task.attempt for task in later.performed] == [2]
     assert await effects(store) == ["ord_1/0"]
+
+
+def given(handover, subject):
+    return lambda uow: handover.give(uow, "ship", subject, 0)
+
+
+async def test_a_task_that_is_handed_over_is_performed_without_a_claim(database, monkeypatch):
+    store = live(database)
+    ships, handover = Ships(), Handover()
+    runner = TaskRunner(store, [ships.kind], handover=handover)
+    monkeypatch.setattr(queue, "claim", lambda *_: [])
+    runner.start()
+    try:
+        await store.write(given(handover, "ord_1"))
+        await until(none_open(store))
+    finally:
+        await runner.stop()
+    assert [(task.attempt, task.fence) for task in ships.performed] == [(1, 1)]
+    assert await effects(store) == ["ord_1/0"]
+
+
+async def test_a_task_is_not_handed_over_before_its_commit_nor_without_one(database):
+    store = live(database)
+    ships, handover = Ships(), Handover()
+    runner = TaskRunner(store, [ships.kind], handover=handover)
+    runner.start()
+
+    def fails(uow):
+        handover.give(uow, "ship", "ord_1", 0)
+        raise RuntimeError("spoiled")
+
+    try:
+        with pytest.raises(RuntimeError):
+            await store.write(fails)
+        await asyncio.sleep(0.02)
+    finally:
+        await runner.stop()
+    assert ships.performed == [] and await store.read(queue.open_tasks) == 0
+
+
+async def test_without_a_worker_or_room_a_task_waits_for_a_claim(database):
+    store = live(database)
+    hold = asyncio.Event()
+    ships, handover = Ships(hold=hold), Handover()
+    await store.write(given(handover, "ord_1"))
+    runner = TaskRunner(store, [ships.kind], concurrency=1, handover=handover)
+    runner.start()
+    try:
+        await until(lambda: _true(len(ships.performed) == 1))
+        await store.write(given(handover, "ord_2"))
+        await asyncio.sleep(0.02)
+        assert len(ships.performed) == 1
+        hold.set()
+        await until(none_open(store))
+    finally:
+        await runner.stop()
+    assert sorted(await effects(store)) == ["ord_1/0", "ord_2/0"]
+
+
+async def test_a_task_that_was_handed_to_a_dead_worker_is_claimed_once_its_lease_is_void(database):
+    store = live(database)
+    ships, handover = Ships(), Handover()
+    handover.open({"ship": 60_000}, lambda: True, lambda task: None)
+    await store.write(given(handover, "ord_1"))
+    runner = TaskRunner(store, [ships.kind])
+    await store.write(queue.release_all_leases)
+    runner.start()
+    try:
+        await until(none_open(store))
+    finally:
+        await runner.stop()
+    assert [(task.attempt, task.fence) for task in ships.performed] == [(2, 2)]
+
+
+async def _true(value):
+    return value

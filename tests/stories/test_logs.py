@@ -46,7 +46,7 @@ async def test_neither_a_failed_sign_in_nor_a_failed_card_prints_what_is_secret(
 ) -> None:
     customer = await shop.customer("visa")
     vault = shop.gateway.vault
-    verify = vault._provider.verify
+    verify = vault._providers.default.verify
 
     with monkeypatch.context() as broken:
         broken.setattr(tokens, "_TOKEN", BROKEN)
@@ -60,7 +60,7 @@ async def test_neither_a_failed_sign_in_nor_a_failed_card_prints_what_is_secret(
         number, code = AMEX, CODE  # what a provider's adapter has in its hands
         raise RuntimeError(f"the provider broke after {len(number) + len(code)} characters")
 
-    monkeypatch.setattr(vault._provider, "verify", fail)
+    monkeypatch.setattr(vault._providers.default, "verify", fail)
     card = {
         "number": AMEX,
         "expiry_month": 12,
@@ -74,7 +74,7 @@ async def test_neither_a_failed_sign_in_nor_a_failed_card_prints_what_is_secret(
         json=card,
     )
     assert stored.status_code == 500
-    monkeypatch.setattr(vault._provider, "verify", verify)
+    monkeypatch.setattr(vault._providers.default, "verify", verify)
 
     captured = capsys.readouterr()
     printed = captured.err + captured.out + caplog.text

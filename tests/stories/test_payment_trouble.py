@@ -9,6 +9,7 @@ import pytest
 
 from samples.headset.client import CommandError, Document, Headset
 from tests.support.buying import buy, ended, legs, show, told, until
+from tests.support.challenges import bank_page, decide
 from tests.support.gateway import Customer, OpenGateway, opened
 from tests.support.seed import Seed
 
@@ -21,7 +22,6 @@ async def pay(headset: Headset, order_id: str, method: str) -> Document:
     ("card", "decline_class"),
     [
         ("insufficient_funds", "soft_retry_later"),
-        ("needs_sca", "soft_needs_sca"),
         ("expired_at_issuer", "fix_data"),
         ("lost_card", "hard_never"),
         ("suspected_fraud", "fraud_hold"),
@@ -35,9 +35,8 @@ async def test_a_declined_order_waits_and_another_method_pays_for_it(
         order_id = await buy(headset, customer, "FJORD-MUG:physical", card=card)
         declined = (await headset.event("payment.declined", order_id=order_id))["body"]
         assert declined["decline_class"] == decline_class
-        assert [way["payment_method_id"] for way in declined["alternatives"]] == [
-            customer.methods["mastercard"]
-        ]
+        assert declined["alternatives"][0]["payment_method_id"] == customer.methods["mastercard"]
+        assert [way["kind"] for way in declined["alternatives"]] == ["stored_method", "pay_link"]
         assert (await show(headset, order_id))["state"] == "placed"
         await pay(headset, order_id, customer.methods["mastercard"])
         await ended(headset, order_id)
@@ -74,15 +73,18 @@ async def test_a_challenge_that_is_approved_on_its_page_pays_the_order(shop: Ope
         assert "12.90" in shown.text and "EUR" in shown.text and "default-src 'none'" in str(shown.headers)
         # The customer may close the headset while they look for their phone.
         await headset.drop()
-        decided = await shop.http.post(f"{page}/approve", follow_redirects=True)
+        bank = await bank_page(shop.http, page)
+        decided = await shop.http.post(f"{bank}/approve", follow_redirects=True)
         assert "Done" in decided.text
         await ended(headset, order_id)
         # The first decision counts, whatever is pressed later.
+        await shop.http.post(f"{bank}/deny")
         await shop.http.post(f"{page}/deny")
         assert (await show(headset, order_id))["state"] == "completed"
-        assert told(headset, order_id)[:4] == [
+        assert told(headset, order_id)[:5] == [
             "order.placed",
             "payment.action_required",
+            "payment.authenticated",
             "payment.authorized",
             "order.confirmed",
         ]
@@ -94,9 +96,10 @@ async def test_a_challenge_that_is_denied_is_a_decline_with_alternatives(shop: O
     customer = await shop.customer("challenge", "visa")
     async with shop.headset(customer) as headset:
         order_id = await buy(headset, customer, "KUPPEL-LAMP:digital", card="challenge")
-        await shop.http.post(f"{await _page(headset, order_id)}/deny")
+        await decide(shop.http, await _page(headset, order_id), "deny")
         declined = (await headset.event("payment.declined", order_id=order_id))["body"]
-        assert [way["payment_method_id"] for way in declined["alternatives"]] == [customer.methods["visa"]]
+        assert declined["alternatives"][0]["payment_method_id"] == customer.methods["visa"]
+        assert [way["kind"] for way in declined["alternatives"]] == ["stored_method", "pay_link"]
         await pay(headset, order_id, customer.methods["visa"])
         await ended(headset, order_id)
     await shop.check()
@@ -108,14 +111,16 @@ async def test_canceling_during_a_challenge_closes_its_page(shop: OpenGateway) -
     async with shop.headset(customer) as headset:
         order_id = await buy(headset, customer, "FJORD-MUG:physical", card="challenge")
         page = await _page(headset, order_id)
+        bank = await bank_page(shop.http, page)
         await headset.command("order.cancel", {"order_id": order_id})
         await ended(headset, order_id)
+        assert "Not finished" in (await shop.http.get(page)).text
 
         async def closed() -> bool:
-            return "Done" in (await shop.http.get(page)).text
+            return "Done" in (await shop.http.get(bank)).text
 
         await until(closed)
-        await shop.http.post(f"{page}/approve")
+        await shop.http.post(f"{bank}/approve")
     await shop.check()
     assert "authorize" not in shop.effects()
 
@@ -209,7 +214,7 @@ async def test_goods_whose_capture_is_declined_are_told_and_nothing_stays_held(s
         assert legs(await show(headset, order_id))["ship"]["state"] == "capture_failed"
         money = {account: amount for (account, unit), amount in (await shop.books()).items() if unit == "EUR"}
         assert money == {
-            "asset:receivable": 3290,
+            f"asset:receivable:{order_id}": 3290,
             "income:revenue:goods_standard": -2765,
             "liability:vat:DE:1900": -525,
         }
@@ -286,10 +291,10 @@ async def test_a_challenge_nobody_answers_expires_and_a_late_approval_holds_no_m
         customer = await shop.customer("challenge")
         async with shop.headset(customer) as headset:
             order_id = await buy(headset, customer, "FJORD-MUG:physical", card="challenge")
-            page = await _page(headset, order_id)
+            bank = await bank_page(shop.http, await _page(headset, order_id))
             last = await ended(headset, order_id)
             assert last["type"] == "order.canceled"
-            await shop.http.post(f"{page}/approve")
+            await shop.http.post(f"{bank}/approve")
         await shop.check()
         assert shop.effects() in (["void"], ["authorize", "void"])
         assert shop.available("FJORD-MUG") == 132

@@ -14,7 +14,9 @@ from gateway.commands import merchant as commands
 from gateway.identity.model import MerchantPrincipal
 from gateway.protocol.messages import OrderCancel, OrderPlace, QuoteCreate
 from gateway.settings import Settings
+from tests.support.authenticator import SoftAuthenticator
 from tests.support.buying import buy, ended, legs, show
+from tests.support.challenges import decide
 from tests.support.gateway import CONSENT, QUICK, OpenGateway, address, free_port
 from tests.support.postgres import PORT, require_server
 from tests.support.seed import ATELIER, SAMPLES
@@ -116,3 +118,36 @@ async def test_a_bundle_is_bought_and_given_back(shop: OpenGateway) -> None:
         assert money == {}
         seen = [event["seq"] for event in headset.events]
         assert seen == list(range(seen[0], seen[0] + len(seen)))
+
+
+async def test_a_challenge_is_approved_at_the_bank_and_then_by_a_passkey(shop: OpenGateway) -> None:
+    public = shop.base_url.replace("127.0.0.1", "localhost")
+    await shop.restart(workers=True, delegated_authentication=True, public_url=public)
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset:
+        first = await buy(headset, customer, "HALM-CHAIR:digital", card="challenge")
+        asked = (await headset.event("payment.action_required", order_id=first))["body"]
+        found = await shop.http.post("/pay", data={"code": asked["user_code"]})
+        assert found.headers["location"] == f"/pay/challenges/{asked['action_id']}"
+        await decide(shop.http, asked["url"])
+        await ended(headset, first)
+        device, body = SoftAuthenticator(public), {"action_id": asked["action_id"]}
+        options = (await headset.command("passkey.options", body))["options"]
+        await headset.command("passkey.add", {**body, "credential": device.create(options)})
+        for denied in (False, True):
+            order_id = await buy(headset, customer, "HALM-CHAIR:digital", card="challenge")
+            asked = (await headset.event("payment.action_required", order_id=order_id))["body"]
+            body = {"action_id": asked["action_id"]}
+            credential = device.get((await headset.command("payment.action", body))["passkey"])
+            answering = [
+                headset.command("payment.authenticate", {**body, "credential": credential}) for _ in range(3)
+            ]
+            denying = [shop.http.post(f"/pay/challenges/{asked['action_id']}/deny")] if denied else []
+            answers = await asyncio.gather(*answering, *denying, return_exceptions=True)
+            # Of decisions at once one wins: the passkey once, or the denial.
+            passed = [one for one in answers if isinstance(one, dict)]
+            assert len(passed) == 1 or (denied and not passed), answers
+            if passed:
+                assert (await ended(headset, order_id))["type"] == "order.completed"
+            else:
+                await headset.event("payment.declined", order_id=order_id)

@@ -18,7 +18,7 @@ from tests.support.buying import buy, ended, legs, show, told, until
 from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import Seed
 from tests.support.stopping import parcels
-from wallets.vault.providers.test_cards import TEST_CARDS_BY_NAME
+from wallets.vault.providers.test_cards import PAYERS_BY_NAME
 
 
 async def test_a_refund_asked_for_while_a_parcel_is_packed_gives_it_back_once_it_is_captured(
@@ -67,7 +67,7 @@ async def test_a_declined_refund_can_be_asked_for_again_until_it_goes_through(
         for times in (1, 2):
             await shop.refund(order_id)
             await _stuck(headset, order_id, times)
-        monkeypatch.setitem(TEST_CARDS_BY_NAME, "refund_declined", TEST_CARDS_BY_NAME["visa"])
+        monkeypatch.setitem(PAYERS_BY_NAME, "refund_declined", PAYERS_BY_NAME["visa"])
         await shop.refund(order_id)
         await headset.event("order.refunded", order_id=order_id)
         types = told(headset, order_id)

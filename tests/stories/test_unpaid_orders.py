@@ -13,6 +13,7 @@ from sqlalchemy import text
 from gateway.orders import purchase
 from samples.headset.client import CommandError
 from tests.support.buying import buy, ended, order_body, quote, show, told
+from tests.support.challenges import bank_page
 from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import Seed
 
@@ -115,7 +116,8 @@ async def test_canceling_while_a_challenge_is_answered_leaves_nothing_for_a_pers
                 except CommandError as refused:
                     assert refused.code == "order.not_cancelable", refused
 
-            await asyncio.gather(shop.http.post(f"{asked['body']['url']}/approve"), cancel())
+            bank = await bank_page(shop.http, asked["body"]["url"])
+            await asyncio.gather(shop.http.post(f"{bank}/approve"), cancel())
             await ended(headset, order_id)
 
         await asyncio.gather(*(race(0.003 * number) for number in range(6)))

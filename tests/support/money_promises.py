@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 
+from gateway.kernel.errors import InvalidError
+from gateway.ledger.chart import kind_of
+from gateway.payments.refunds_model import tax_share
 from tests.support.evidence import Evidence, Row
 from tests.support.promises import Violation, by, total
 
@@ -46,26 +50,62 @@ def intents(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             yield Violation(promise, order_id, f"amounts out of order: {intent}")
         if (intent["amount_minor"], intent["currency"]) != (intent["total_minor"], intent["order_currency"]):
             yield Violation(promise, order_id, "the intent's amount is not the order's total")
-        counted = [
-            row
-            for row in done.get(order_id, [])
-            if row["currency"] == intent["currency"]
-            and (row["kind"] != "authorize" or row["operation_id"] == intent["authorization_id"])
-            and (row["kind"] != "void" or row["target_operation_id"] == intent["authorization_id"])
-        ]
+        counted = [row for row in done.get(order_id, []) if row["currency"] == intent["currency"]]
+        goodwill = {
+            row["refund_id"] for row in evidence.rows("SELECT * FROM refund_request WHERE way = 'payout'")
+        }
         if authorized:
+            chain = authorizations(counted, intent["authorization_id"])
+            present = chain[-1]["operation_id"] if chain else None
+            taken = [row for row in counted if row["target_operation_id"] == present]
+            held = total(chain[-1:]) - total(row for row in taken if row["kind"] in ("capture", "void"))
+            really = {
+                "authorize": total(chain[:1]),
+                "capture": total(row for row in counted if row["kind"] == "capture"),
+                # What a replacement did not take over is void too.
+                "void": authorized - captured - held,
+                "refund": total(
+                    row
+                    for row in counted
+                    if row["kind"] in ("refund", "payout") and row["refund_id"] not in goodwill
+                ),
+            }
             figures = {"authorize": authorized, "capture": captured, "void": voided, "refund": refunded}
             for kind, figure in figures.items():
-                really = total(row for row in counted if row["kind"] == kind)
-                if really != figure:
-                    yield Violation(promise, order_id, f"{kind}: {really} was done, {figure} is counted")
+                if really[kind] != figure:
+                    yield Violation(
+                        promise, order_id, f"{kind}: {really[kind]} was done, {figure} is counted"
+                    )
         elif captured or refunded:
             yield Violation(promise, order_id, "money moved without an authorization")
+        if refunded + intent["refunding_minor"] > captured or intent["refunding_minor"] < 0:
+            yield Violation(promise, order_id, f"more is on its way back than was captured: {intent}")
+        if at_rest:
+            waiting = total(
+                row
+                for row in evidence.rows(
+                    "SELECT * FROM refund_request WHERE order_id = ? AND state = 'pending'", order_id
+                )
+                if row["way"] != "payout"
+            )
+            if intent["refunding_minor"] != waiting:
+                yield Violation(promise, order_id, f"{waiting} waits for approval, not {intent}")
         if at_rest and intent["order_state"] in ("completed", "canceled", "refunded"):
             if authorized != captured + voided:
                 yield Violation(promise, order_id, f"{authorized - captured - voided} left held: {intent}")
             if intent["order_state"] == "canceled" and captured != refunded:
                 yield Violation(promise, order_id, f"canceled but {captured - refunded} kept")
+
+
+def authorizations(operations: list[Row], present: str) -> list[Row]:
+    """Return the authorizations of an order that followed one another, the first first."""
+    by_id = {row["operation_id"]: row for row in operations if row["kind"] == "authorize"}
+    chain: list[Row] = []
+    found = by_id.get(present)
+    while found is not None:
+        chain.insert(0, found)
+        found = by_id.get(found["target_operation_id"])
+    return chain
 
 
 def operations(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
@@ -93,6 +133,8 @@ def operations(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         if theirs is None:
             continue
         yield from _same(promise, mine, theirs, "vault")
+        if theirs["provider"] not in (None, "simulated", "simulated_debit"):
+            continue
         beyond = acquirer.get(operation_id)
         outcome = None if beyond is None else beyond["outcome"]
         if outcome not in _ACQUIRER_OUTCOMES[state or ""]:
@@ -123,10 +165,15 @@ def effects_once(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         done = by((e for e in effects if e["kind"] == kind and e["operation_id"] in ours), "operation_id")
         per_leg = defaultdict(list)
         for operation_id in done:
-            per_leg[ours[operation_id]["leg_id"]].append(operation_id)
+            # One capture may be for several legs; then it has none of its own.
+            per_leg[ours[operation_id]["leg_id"] or operation_id].append(operation_id)
         for leg_id, operation_ids in per_leg.items():
-            if len(operation_ids) > 1:
+            if kind == "capture" and len(operation_ids) > 1:
                 yield Violation(promise, str(leg_id), f"{kind} took effect as {operation_ids}")
+            given = total(done[operation_id][0] for operation_id in operation_ids)
+            for leg in evidence.rows("SELECT * FROM leg WHERE leg_id = ?", leg_id):
+                if given > leg["amount_minor"]:
+                    yield Violation(promise, str(leg_id), f"{kind} of {given}: {operation_ids}")
     children = by(effects, "parent_id")
     for effect in effects:
         if effect["kind"] not in ("authorize", "capture"):
@@ -139,19 +186,21 @@ def effects_once(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         return
     for order_id, rows in by(ours.values(), "order_id").items():
         mine = {row["operation_id"] for row in rows}
+        replaced = {row["target_operation_id"] for row in rows if row["kind"] == "authorize"}
         held = [
             e["operation_id"]
             for e in effects
             if e["kind"] == "authorize"
             and e["operation_id"] in mine
-            and e["voided_minor"] < e["amount_minor"]
+            and e["voided_minor"]
+            < e["amount_minor"] - (e["captured_minor"] if e["operation_id"] in replaced else 0)
         ]
         if len(held) > 1:
             yield Violation(promise, order_id, f"more than one authorization stands: {held}")
 
 
 def ledger(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
-    """Every transaction sums to zero per unit, and the balances follow from intents and legs."""
+    """Every transaction sums to zero per unit, and what is posted and pending follows from intents and legs."""
     promise = "the books"
     for row in evidence.rows(
         "SELECT ledger_transaction_id AS id, unit, sum(amount) AS off FROM ledger_entry "
@@ -162,14 +211,47 @@ def ledger(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         (row["merchant_id"], row["account"], row["unit"]): row["amount"]
         for row in evidence.rows(
             "SELECT merchant_id, account, unit, sum(amount) AS amount FROM ledger_entry "
-            "JOIN ledger_transaction USING (ledger_transaction_id) GROUP BY merchant_id, account, unit"
+            "JOIN ledger_transaction USING (ledger_transaction_id) WHERE phase IS NULL OR phase = 'post' "
+            "GROUP BY merchant_id, account, unit"
         )
         if row["amount"] and not row["unit"].startswith(("sku:", "token:"))
     }
+    for account in {account for _, account, _ in found}:
+        try:
+            kind_of(account)
+        except InvalidError as error:
+            yield Violation(promise, account, str(error))
+    yield from _pending(promise, evidence)
     expected = expected_balances(evidence)
     for key in found.keys() | expected.keys():
         if found.get(key, 0) != expected.get(key, 0):
             yield Violation(promise, str(key), f"is {found.get(key, 0)}, should be {expected.get(key, 0)}")
+
+
+def _pending(promise: str, evidence: Evidence) -> Iterator[Violation]:
+    """What is reserved for an order is what providers hold for it, and the sum of the reservation's parts."""
+    left: dict[str, int] = defaultdict(int)
+    parts = by(
+        evidence.rows(
+            "SELECT t.*, e.amount FROM ledger_transaction t JOIN ledger_entry e "
+            "USING (ledger_transaction_id) WHERE pending_id IS NOT NULL AND e.position = 0 ORDER BY part"
+        ),
+        "pending_id",
+    )
+    for pending_id, rows in parts.items():
+        so_far = 0
+        for number, row in enumerate(rows):
+            so_far += row["amount"] if row["phase"] == "pending" else -row["amount"]
+            if (row["part"], row["pending_left"]) != (number, so_far) or so_far < 0:
+                yield Violation(promise, pending_id, f"part {number} should leave {so_far}: {row}")
+        left[rows[0]["order_id"]] += so_far
+    for intent in evidence.rows("SELECT * FROM payment_intent"):
+        held = intent["authorized_minor"] - intent["captured_minor"] - intent["voided_minor"]
+        if left.pop(intent["order_id"], 0) != held:
+            yield Violation(promise, intent["order_id"], f"{held} is held, something else is pending")
+    for order_id, amount in left.items():
+        if amount:
+            yield Violation(promise, str(order_id), f"{amount} is pending for no order")
 
 
 def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
@@ -179,24 +261,43 @@ def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         "SELECT i.*, o.state AS order_state FROM payment_intent i JOIN customer_order o USING (order_id)"
     ):
         merchant, unit = row["merchant_id"], row["currency"]
-        expected[merchant, "asset:clearing:simulated", unit] += row["captured_minor"] - row["refunded_minor"]
-        held = row["authorized_minor"] - row["captured_minor"] - row["voided_minor"]
-        expected[merchant, "memo:authorized", unit] += held
-        expected[merchant, "memo:authorized_contra", unit] -= held
-        owed = row["amount_minor"] if row["order_state"] == "placed" else held
-        expected[merchant, "memo:orders_due", unit] += owed
-        expected[merchant, "memo:orders_due_contra", unit] -= owed
+        terms = json.loads(row["provider_terms"] or "{}")
+        provider = terms.get("provider", "simulated")
+        drawers: dict[str, int] = defaultdict(int)
+        for counted in evidence.rows(
+            "SELECT o.amount_minor, c.drawer FROM payment_operation o JOIN cash_collection c "
+            "USING (operation_id) WHERE o.order_id = ? AND o.state = 'succeeded'",
+            row["order_id"],
+        ):
+            drawers[counted["drawer"]] += counted["amount_minor"]
+        for drawer, amount in drawers.items():
+            expected[merchant, f"asset:cash:{drawer}", unit] += amount
+        kept = row["captured_minor"] - row["refunded_minor"] - sum(drawers.values())
+        expected[merchant, f"asset:clearing:{provider}", unit] += kept
+    for payout in evidence.rows("SELECT * FROM refund_request WHERE way = 'payout'"):
+        merchant, unit = payout["merchant_id"], payout["currency"]
+        expected[merchant, "expense:goodwill", unit] += payout["done_minor"]
+        expected[merchant, "asset:clearing:simulated", unit] -= payout["done_minor"]
     for leg in evidence.rows(
         "SELECT l.*, o.merchant_id, o.currency FROM leg l JOIN customer_order o USING (order_id) "
         "WHERE l.state = 'capture_failed' OR (EXISTS (SELECT 1 FROM payment_operation p "
-        "WHERE p.operation_id = l.capture_operation_id AND p.state = 'succeeded') "
-        "AND NOT EXISTS (SELECT 1 FROM payment_operation r "
-        "WHERE r.leg_id = l.leg_id AND r.kind = 'refund' AND r.state = 'succeeded'))"
+        "WHERE p.operation_id = l.capture_operation_id AND p.state = 'succeeded'))"
     ):
         merchant, unit = leg["merchant_id"], leg["currency"]
+        if not leg["amount_minor"]:
+            continue
+        back = total(
+            evidence.rows(
+                "SELECT amount_minor FROM payment_operation WHERE leg_id = ? AND state = 'succeeded' "
+                "AND kind IN ('refund', 'payout')",
+                leg["leg_id"],
+            )
+        )
+        leg["tax_minor"] -= tax_share(leg["tax_minor"], leg["amount_minor"], 0, back)
+        leg["amount_minor"] -= back
         if leg["state"] == "capture_failed":
             # Goods that left unpaid: the customer owes them, and what was earned stands.
-            expected[merchant, "asset:receivable", unit] += leg["amount_minor"]
+            expected[merchant, f"asset:receivable:{leg['order_id']}", unit] += leg["amount_minor"]
         net = leg["amount_minor"] - leg["tax_minor"]
         expected[merchant, f"income:revenue:{leg['tax_category']}", unit] -= net
         expected[merchant, f"liability:vat:{leg['tax_country']}:{leg['tax_rate_bps']}", unit] -= leg[

@@ -53,7 +53,10 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             # A token goes back when its capture fails; only goods that left can stay unpaid.
             if leg["state"] == "capture_failed" and leg["kind"] != "ship":
                 yield Violation(promise, leg["leg_id"], f"{leg['kind']} capture_failed")
-        if (order["pay_until_ms"] or 0) - order["created_at_ms"] > LONGEST_UNPAID_MS:
+        linked = evidence.count("pay_link", "order_id = ?", order_id)
+        held = state == "confirmed" and order["pay_until_ms"] is not None
+        kept_ms = (order["pay_until_ms"] or 0) - order["created_at_ms"]
+        if kept_ms > LONGEST_UNPAID_MS and not linked and not held:
             yield Violation(promise, order_id, "reserved for too long without a payment")
         if state in _ENDS and any(needs_money(LegState(leg["state"])) for leg in mine):
             yield Violation(promise, order_id, f"{state} with legs {dict(states)}")
@@ -64,7 +67,7 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             "requires_action",
         ):
             yield Violation(promise, order_id, f"placed at rest, payment {intents[order_id]['state']}")
-        if state == "confirmed":
+        if state == "confirmed" and not held:
             yield Violation(promise, order_id, f"confirmed at rest with legs {dict(states)}")
         if order["refund_requested"] and states["captured"]:
             yield Violation(promise, order_id, f"to be given back, legs {dict(states)}")
@@ -97,13 +100,21 @@ def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     told: Counter[tuple[str, str]] = Counter()
     for event in evidence.rows("SELECT type, body FROM event"):
         body = json.loads(event["body"])
-        told[event["type"], body["order_id"]] += 1
+        told[event["type"], body.get("order_id") or body["payment_method_id"]] += 1
         if "leg_id" in body:
             told[event["type"], body["leg_id"]] += 1
     for kind, subject in _once(evidence):
         if told[kind, subject] != 1:
             yield Violation(promise, subject, f"{kind} was told {told[kind, subject]} times")
         told[kind, subject] = 0
+    for row in evidence.rows(
+        "SELECT leg_id, count(*) AS n FROM payment_operation WHERE state = 'succeeded' "
+        "AND kind IN ('refund', 'payout') AND leg_id IS NOT NULL GROUP BY leg_id"
+    ):
+        # In parts: each is told.
+        if told["payment.refunded", row["leg_id"]] != row["n"]:
+            yield Violation(promise, row["leg_id"], f"{row['n']} refunds were not told as often")
+        told["payment.refunded", row["leg_id"]] = 0
     counted = {"order.placed", "order.confirmed", "payment.authorized", *_ENDS.values()}
     per_leg = {
         "token.minted",
@@ -113,6 +124,8 @@ def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         "payment.refunded",
     }
     for (kind, subject), times in told.items():
+        if kind == "payment_method.added" and times > 1:
+            yield Violation(promise, subject, f"{kind} was told {times} times")
         is_leg = subject.startswith("leg_")
         if times and (kind in counted or (kind in per_leg and is_leg)):
             yield Violation(promise, subject, f"{kind} was told {times} times without its fact")
@@ -148,10 +161,12 @@ def _once(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "entitlement.granted", row["leg_id"]
         if row["state"] == "revoked":
             yield "entitlement.revoked", row["leg_id"]
+    # One capture may be for several legs, which name it.
     for row in evidence.rows(
-        "SELECT leg_id, kind FROM payment_operation WHERE state = 'succeeded' AND kind IN ('capture', 'refund')"
+        "SELECT l.leg_id FROM leg l JOIN payment_operation o ON o.operation_id = l.capture_operation_id "
+        "WHERE o.state = 'succeeded' AND o.kind = 'capture'"
     ):
-        yield ("payment.captured" if row["kind"] == "capture" else "payment.refunded"), row["leg_id"]
+        yield "payment.captured", row["leg_id"]
 
 
 def keys(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:

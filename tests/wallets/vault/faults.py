@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
 
-from gateway.kernel.subjects import OperationId
 from wallets.vault.providers.port import (
     AuthorizeOrder,
     Capabilities,
     ClearCard,
     FollowUpOrder,
+    Lookup,
     Outcome,
+    PayoutOrder,
     ProviderAnswer,
 )
 from wallets.vault.providers.simulated import SimulatedAcquirer
@@ -60,13 +61,19 @@ class FaultyProvider:
     async def refund(self, order: FollowUpOrder) -> ProviderAnswer:
         return await self._play("refund", lambda: self.acquirer.refund(order))
 
-    async def find(self, operation_id: OperationId) -> ProviderAnswer | None:
+    async def increment(self, order: FollowUpOrder) -> ProviderAnswer:
+        return await self._play("increment", lambda: self.acquirer.increment(order))
+
+    async def payout(self, order: PayoutOrder) -> ProviderAnswer:
+        return await self._play("payout", lambda: self.acquirer.payout(order))
+
+    async def find(self, lookup: Lookup) -> ProviderAnswer | None:
         self.calls.append("find")
         if self.find_fails:
             raise LibraryError("secret of the request")
         if self.absent_to_lookups:
             return None
-        return await self.acquirer.find(operation_id)
+        return await self.acquirer.find(lookup)
 
     async def close(self) -> None:
         await self.acquirer.close()

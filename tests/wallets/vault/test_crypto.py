@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wallets.vault.crypto import Record, RecordPlace, RecordUnreadableError, open_record, seal
-from wallets.vault.kms import LocalKms
+from wallets.vault.kms_local import LocalKms
 
 PLACE = RecordPlace("pm_1", "cus_1", "card", 1)
 PLAIN = b'["4242424242424242",12,2031,"Ada"]'

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from wallets.vault.fingerprint import card_fingerprint
-from wallets.vault.kms import DataKey, KeyUseError, LocalKms
+from wallets.vault.kms import DataKey, KeyKind, KeyUseError
+from wallets.vault.kms_local import LocalKms
 from wallets.vault.secret import Secret
 
 
@@ -63,3 +64,41 @@ async def test_macs_verify_and_depend_on_the_key(tmp_path: Path) -> None:
     number = Secret("4242424242424242")
     assert await card_fingerprint(kms, "m", number) == await card_fingerprint(kms, "m", number)
     assert await card_fingerprint(kms, "m", number) != await card_fingerprint(kms, "n", number)
+
+
+@pytest.mark.parametrize("switch", ["1", "true", "ON", "yes", "anything"])
+def test_v16_key_files_refuse_production(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    with pytest.raises(KeyUseError, match="key service"):
+        LocalKms(tmp_path / "keys", production=True)
+    monkeypatch.setenv("VITRINE_PRODUCTION", switch)
+    with pytest.raises(KeyUseError, match="key service"):
+        LocalKms(tmp_path / "keys")
+    assert not (tmp_path / "keys").exists()
+    monkeypatch.setenv("VITRINE_PRODUCTION", "off")
+    LocalKms(tmp_path / "keys")
+
+
+async def test_v8_a_destroyed_key_is_overwritten_and_gone(tmp_path: Path) -> None:
+    kms = LocalKms(tmp_path)
+    await kms.create(KeyKind.KEK, "k")
+    file = tmp_path / "kek-k.key"
+    # A second name of the file shows what becomes of its bytes.
+    kept = tmp_path / "linked"
+    kept.hardlink_to(file)
+    before = kept.read_bytes()
+    key = await kms.generate_data_key("k", b"context")
+    await kms.destroy(KeyKind.KEK, "k")
+    assert not file.exists()
+    assert kept.read_bytes() != before
+    with pytest.raises(KeyUseError):
+        await kms.unwrap("k", key.wrapped, b"context")
+    await kms.destroy(KeyKind.KEK, "k")
+
+
+async def test_v8_a_key_of_one_kind_is_none_of_the_other(tmp_path: Path) -> None:
+    kms = LocalKms(tmp_path)
+    await kms.create(KeyKind.KEK, "k")
+    with pytest.raises(KeyUseError, match="missing"):
+        await kms.mac("k", b"data")

@@ -16,6 +16,7 @@ from wallets.vault.providers.port import (
     AuthorizeOrder,
     ClearCard,
     FollowUpOrder,
+    Lookup,
     NoAnswerError,
     Outcome,
     ProviderAnswer,
@@ -36,6 +37,10 @@ def order(
     return AuthorizeOrder(operation_id, clear, amount or eur(100), "mer_1", "ord_1", "ar", False, None)
 
 
+def lookup(operation_id: OperationId) -> Lookup:
+    return Lookup(operation_id, OperationKind.AUTHORIZE, eur(100), 0)
+
+
 def follow_up(operation_id: OperationId, parent: OperationId, amount_minor: int) -> FollowUpOrder:
     return FollowUpOrder(operation_id, parent, None, eur(amount_minor))
 
@@ -49,7 +54,7 @@ async def test_the_same_key_gives_the_same_answer_and_one_effect(
     capture = follow_up(shop.op(), authorize.operation_id, 30)
     captured = await asyncio.gather(*(acquirer.capture(capture) for _ in range(20)))
     assert captured == [captured[0]] * 20
-    assert await acquirer.find(capture.operation_id) == captured[0]
+    assert await acquirer.find(lookup(capture.operation_id)) == captured[0]
     assert [each.amount for each in await acquirer.effects()] == [eur(100), eur(30)]
 
 
@@ -85,8 +90,8 @@ async def test_it_never_lets_more_be_taken_than_there_is(acquirer: SimulatedAcqu
 
 async def test_a_lookup_that_finds_nothing_fences_the_key(acquirer: SimulatedAcquirer, shop: Shop) -> None:
     authorize = order(shop.op())
-    assert await acquirer.find(authorize.operation_id) is None
-    assert await acquirer.find(authorize.operation_id) is None
+    assert await acquirer.find(lookup(authorize.operation_id)) is None
+    assert await acquirer.find(lookup(authorize.operation_id)) is None
     late = await acquirer.authorize(authorize)
     assert (late.outcome, late.failure) == (Outcome.FAILED, "provider.refused_after_lookup")
     assert await acquirer.effects() == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,3 +117,29 @@ async def test_a_database_without_its_keys_does_not_open(
         key.unlink()
     with pytest.raises(KeyUseError, match="missing"):
         await open_embedded_vault(tmp_path, clock, ids)
+
+
+@pytest.mark.parametrize("at_once", [1, 50])
+async def test_p11_one_number_fails_its_check_ten_times_a_day_whoever_tries(
+    own_vault: EmbeddedVault, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    provider, asked = own_vault._providers.default, 0
+    verify = provider.verify
+
+    async def counted(found: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await verify(found)
+
+    monkeypatch.setattr(provider, "verify", counted)
+    wrong = card(test_cards.WRONG_SECURITY_CODE)
+    for _ in range(100 // at_once):
+        tries = (own_vault.tokenize(f"cus_{n}", wrong) for n in range(at_once))
+        for result in await asyncio.gather(*tries, return_exceptions=True):
+            assert isinstance(result, InvalidError) and result.code == "card.declined"
+    assert asked == 10
+    await own_vault.tokenize("cus", card())
+    clock.advance(24 * 3_600_000)
+    with pytest.raises(InvalidError):
+        await own_vault.tokenize("cus", wrong)
+    assert asked == 12

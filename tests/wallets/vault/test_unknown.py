@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from gateway.kernel.clock import ManualClock
 from gateway.kernel.ids import TimeSortedIds
-from gateway.kernel.store.sqlite import SqliteStore
 from tests.wallets.vault.faults import Fault, FaultyProvider
 from tests.wallets.vault.shop import Shop, eur, refused, sql
 from wallets.vault.embedded import EmbeddedVault, open_embedded_vault
-from wallets.vault.kms import LocalKms
-from wallets.vault.port import Capture, OperationKind, OperationResult, OperationStatus, Refund, Void
+from wallets.vault.port import (
+    Capture,
+    Increment,
+    OperationKind,
+    OperationResult,
+    OperationStatus,
+    Refund,
+    Void,
+)
 from wallets.vault.providers import test_cards
+from wallets.vault.providers.port import AuthorizeOrder, Lookup, ProviderAnswer
 from wallets.vault.service import VaultService
 
 S = OperationStatus
@@ -183,38 +190,6 @@ async def test_abandoning_races_the_request_and_one_of_them_wins(vault: Embedded
         assert paid.status in (S.SUCCEEDED, S.REFUSED)
 
 
-@pytest.fixture
-async def provider(vault: EmbeddedVault) -> FaultyProvider:
-    return FaultyProvider(vault.acquirer)
-
-
-@pytest.fixture
-async def faulty(
-    provider: FaultyProvider, tmp_path: Path, clock: ManualClock, ids: TimeSortedIds, vault: EmbeddedVault
-) -> AsyncIterator[Shop]:
-    """A shop whose vault talks to the acquirer through the faulty provider, on the same files."""
-    async for shop in _faulty_shop(provider, tmp_path, clock, ids):
-        yield shop
-
-
-async def _faulty_shop(
-    provider: FaultyProvider, tmp_path: Path, clock: ManualClock, ids: TimeSortedIds
-) -> AsyncIterator[Shop]:
-    store = SqliteStore(tmp_path / "vault" / "vault.db", clock, ids, rehearse=True, strict=True)
-    service = VaultService(
-        store,
-        provider,
-        LocalKms(tmp_path / "vault" / "keys"),
-        clock,
-        ids,
-        kek_id="card-1",
-        mac_key_id="fingerprint-1",
-        deadline_ms=250,
-    )
-    yield Shop(cast(EmbeddedVault, service), clock, ids)
-    await store.close()
-
-
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
@@ -269,6 +244,112 @@ async def test_a_provider_that_does_not_fence_proves_absence_only_after_its_time
     absent = await faulty.vault.operation(other.operation_id)
     assert absent is not None
     assert absent.status is S.FAILED
+
+
+async def test_a_process_that_stood_still_sends_nothing_that_others_found_absent(
+    faulty: Shop, provider: FaultyProvider, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = FaultyProvider(provider.acquirer, fences=False, absent_after_ms=600_000).capabilities
+    provider.capabilities = able
+    request = faulty.request(faulty.terms(await faulty.method(), eur(100), max_uses=1), eur(100))
+    service = cast(VaultService, faulty.vault)
+    unwrap = service._kms.unwrap
+
+    async def stand_still(*args: Any) -> Any:
+        clock.advance(660_000)
+        return await unwrap(*args)
+
+    monkeypatch.setattr(service._kms, "unwrap", stand_still)
+    assert (await faulty.vault.authorize(request)).status is S.UNKNOWN
+    assert "authorize" not in provider.calls
+    found = await faulty.vault.operation(request.operation_id)
+    assert found is not None and found.status is S.FAILED
+    assert await provider.acquirer.effects() == []
+
+
+async def test_a_success_that_comes_after_the_failure_is_called_off(
+    faulty: Shop, provider: FaultyProvider, clock: ManualClock, own_vault: EmbeddedVault
+) -> None:
+    """The provider acted after a look-up of another process had proved absence."""
+    provider.capabilities = FaultyProvider(provider.acquirer, fences=False).capabilities
+    request = faulty.request(faulty.terms(await faulty.method(), eur(100)), eur(100))
+    absent = Absent(provider.acquirer, fences=False)
+    other = VaultService(own_vault.store, absent, own_vault._kms, clock, faulty.ids)
+    act = provider.acquirer.authorize
+
+    async def late(order: AuthorizeOrder) -> ProviderAnswer:
+        found = await other.operation(request.operation_id)
+        assert found is not None and found.status is S.FAILED
+        return await act(order)
+
+    provider.acquirer.authorize = late  # type: ignore[method-assign]
+    assert (await faulty.vault.authorize(request)).status is S.FAILED
+    kinds = [each.kind for each in await provider.acquirer.effects()]
+    assert kinds == [K.AUTHORIZE, K.VOID]
+
+
+async def test_a_void_waits_for_an_increment_and_is_then_asked_for_anew(
+    faulty: Shop, provider: FaultyProvider
+) -> None:
+    """Else the use would be given back with the first void and once more with the void of the rest."""
+    terms = faulty.terms(await faulty.method(), eur(1_000), max_uses=2)
+    one, other = faulty.request(terms, eur(50)), faulty.request(terms, eur(50))
+    for request in (one, other):
+        assert (await faulty.vault.authorize(request)).status is S.SUCCEEDED
+    provider.fault = Fault.BREAK_AFTER
+    raised = Increment(faulty.op(), one.operation_id, eur(20))
+    assert (await faulty.vault.increment(raised)).status is S.UNKNOWN
+    provider.fault = Fault.NONE
+    waiting = await faulty.void(one.operation_id)
+    assert (waiting.status, waiting.refusal) == (S.UNKNOWN, None)
+    assert await faulty.vault.operation(waiting.operation_id) == waiting
+    assert (await faulty.vault.increment(raised)).status is S.SUCCEEDED
+    ended = await faulty.vault.operation(waiting.operation_id)
+    assert ended is not None
+    assert (ended.status, ended.refusal) == (S.FAILED, "provider.never_received")
+    assert "void" not in provider.calls
+    assert (await faulty.void(one.operation_id)).amount == eur(70)
+    found = await faulty.vault.allowance(terms.allowance_id)
+    assert found is not None
+    assert (found.used, found.used_count) == (eur(50), 1)
+
+
+@pytest.mark.parametrize("fault", [Fault.BREAK_BEFORE, Fault.BREAK_AFTER])
+async def test_a_void_beside_an_undecided_only_capture_waits_for_it(
+    faulty: Shop, provider: FaultyProvider, fault: Fault
+) -> None:
+    """Where the only capture releases the rest; if it comes to nothing, all of it can be voided."""
+    provider.capabilities = replace(
+        provider.capabilities, most_captures=1, partial_void=False, void_after_capture=False
+    )
+    request = await faulty.authorized(amount=eur(100))
+    provider.fault = fault
+    captured = await faulty.capture(request.operation_id, eur(60))
+    provider.fault = Fault.NONE
+    waiting = await faulty.void(request.operation_id)
+    assert (captured.status, waiting.status, waiting.amount) == (S.UNKNOWN, S.UNKNOWN, eur(40))
+    assert await faulty.vault.operation(waiting.operation_id) == waiting
+    decided = await faulty.vault.operation(captured.operation_id)
+    ended = await faulty.vault.operation(waiting.operation_id)
+    assert decided is not None and ended is not None
+    assert decided.status is ended.status is (S.SUCCEEDED if fault is Fault.BREAK_AFTER else S.FAILED)
+    assert "void" not in provider.calls
+    whole = await faulty.void(request.operation_id)
+    if fault is Fault.BREAK_AFTER:
+        assert refused(whole) == "vault.nothing_open"
+    else:
+        assert (whole.status, whole.amount) == (S.SUCCEEDED, eur(100))
+        assert provider.calls.count("void") == 1
+    used = await faulty.vault.allowance(request.allowance.allowance_id)
+    assert used is not None
+    assert used.used == eur(60 if fault is Fault.BREAK_AFTER else 0)
+
+
+class Absent(FaultyProvider):
+    """Finds nothing, and does not fence it."""
+
+    async def find(self, lookup: Lookup) -> ProviderAnswer | None:
+        return None
 
 
 async def test_two_vault_processes_with_one_request_have_one_effect(

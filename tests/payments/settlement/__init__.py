@@ -1,0 +1,1 @@
+"""Our operations, the providers' lines and the bank's lines compared."""

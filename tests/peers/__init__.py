@@ -1,0 +1,1 @@
+"""Programs of others that tests start as processes of their own."""

@@ -1,0 +1,22 @@
+"""What customers do on a second screen: from the hosted page to their bank's, and decide there."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import httpx
+
+
+async def bank_page(http: httpx.AsyncClient, page: str) -> str:
+    """Return the address of the bank's page that a hosted page leads to."""
+    shown = await http.get(page)
+    assert shown.status_code == 200, shown.text
+    found = re.search(r'id="bank"[^>]*href="([^"]+)"', shown.text)
+    assert found is not None, "the hosted page leads to no bank"
+    return html.unescape(found.group(1))
+
+
+async def decide(http: httpx.AsyncClient, page: str, decision: str = "approve") -> httpx.Response:
+    """Follow a hosted page to the bank and approve or deny there; returns what the bank shows then."""
+    return await http.post(f"{await bank_page(http, page)}/{decision}", follow_redirects=True)
