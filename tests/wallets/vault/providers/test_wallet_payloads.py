@@ -15,7 +15,16 @@ from wallets.vault.providers.apple_pay import check_apple_pay
 from wallets.vault.providers.google_pay import RootKey, check_google_pay
 from wallets.vault.providers.payloads import PayloadRefusedError
 
-NOW_MS = int(time.time() * 1000)
+NOW_MS = 0
+"""When the present test began: signatures are good for minutes only."""
+
+
+@pytest.fixture(autouse=True)
+def _now() -> None:
+    global NOW_MS
+    NOW_MS = int(time.time() * 1000)
+
+
 DAY_MS = 86_400_000
 
 
