@@ -65,10 +65,10 @@ def shorten_authorizations() -> None:
     from gateway.orders.reauthorizing import RenewalRules
     from wallets.vault.providers import simulated_rules
 
-    setattr(simulated_rules, "_ONLINE_MS", 1_500)  # noqa: B010
-    setattr(background, "_TIDY_S", 0.05)  # noqa: B010
+    simulated_rules._ONLINE_MS = 1_500
+    background._TIDY_S = 0.05
     rules = RenewalRules(margin_ms=1_200, look_after_ms=50)
-    setattr(Settings, "renewal", property(lambda _: rules))  # noqa: B010
+    Settings.renewal = property(lambda _: rules)
 
 
 def _kill_at(point: Point, when: str) -> None:

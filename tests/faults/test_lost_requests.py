@@ -29,7 +29,7 @@ def lose_the_first(shop: OpenGateway, kind: OperationKind) -> list[str]:
         return await deliver(wanted, order)
 
     # The outside world fails here and nowhere else: one method of the simulated acquirer is replaced.
-    acquirer._follow_up = follow_up  # type: ignore[method-assign, assignment]
+    acquirer._follow_up = follow_up
     return lost
 
 
@@ -115,7 +115,7 @@ async def test_a_lost_authorization_is_asked_for_again_with_the_same_method(
                 raise NoAnswerError("lost")
             return await deliver(order)
 
-        acquirer.authorize = authorize  # type: ignore[method-assign]
+        acquirer.authorize = authorize
         customer = await shop.customer("visa")
         async with shop.headset(customer) as headset:
             order_id = await buy(headset, customer, "HALM-CHAIR:digital")
@@ -142,7 +142,7 @@ async def test_an_authorization_that_a_crash_kept_from_the_acquirer_is_asked_for
             reached.set()
             await asyncio.Event().wait()
 
-        shop.gateway.vault.acquirer.authorize = never  # type: ignore[method-assign]
+        shop.gateway.vault.acquirer.authorize = never
         customer = await shop.customer("visa")
         async with shop.headset(customer) as headset:
             order_id = await buy(headset, customer, "HALM-CHAIR:digital")

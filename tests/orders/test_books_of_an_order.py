@@ -22,7 +22,7 @@ CLEARING, DEFERRED, REVENUE = "asset:clearing:simulated", "liability:deferred_re
 
 
 def of_an_order(chance: int = 1, count: int = 2) -> list[Any]:
-    order: Any = Order(None, ORDER, "EUR")  # type: ignore[arg-type]
+    order: Any = Order(None, ORDER, "EUR")
     return [order.leg(random.Random(chance + index), index) for index in range(count)]
 
 
@@ -125,7 +125,7 @@ async def test_p18_an_order_paid_in_cash() -> None:
                     due,
                     amount,
                     country="NL",
-                    drawer="till_1",  # type: ignore[arg-type]
+                    drawer="till_1",
                 )
             )
 

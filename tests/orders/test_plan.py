@@ -99,7 +99,7 @@ def plan(
     *wanted: tuple[VariantOffer, int], currency: str = "EUR", country: str = "DE", **changes: object
 ) -> Plan:
     return make_plan(
-        merchant=changes.pop("merchant", merchant()),  # type: ignore[arg-type]
+        merchant=changes.pop("merchant", merchant()),
         wanted=[Wanted(one, count, "berlin" if one.physical else None) for one, count in wanted],
         currency=currency,
         country=country,
@@ -186,7 +186,7 @@ def test_digital_items_ask_for_consent_and_goods_do_not() -> None:
 )
 def test_what_cannot_be_priced_is_refused(changes: dict[str, object], code: str) -> None:
     with pytest.raises((ConflictError, InvalidError)) as caught:
-        plan((offer(Format.BUNDLE, {"EUR": 100}), 1), **changes)  # type: ignore[arg-type]
+        plan((offer(Format.BUNDLE, {"EUR": 100}), 1), **changes)
     assert caught.value.code == code
 
 

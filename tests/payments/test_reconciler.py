@@ -45,7 +45,7 @@ class Sides:
     async def authorize_there(self, operation_id: OperationId) -> OperationResult:
         terms = AllowanceTerms(
             allowance_id=self.ids.new(AllowanceId),
-            payment_method_id=self.method,  # type: ignore[arg-type]  # it is the vault's own id
+            payment_method_id=self.method,  # it is the vault's own id
             customer_id="cus_1",
             merchant_id="mer_1",
             order_id="ord_1",

@@ -32,7 +32,7 @@ def _open_elsewhere(file: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def main() -> None:
-    socket.socket = _LoopbackSocket  # type: ignore[misc]  # the program makes its own socket
+    socket.socket = _LoopbackSocket  # the program makes its own socket
     builtins.open = _open_elsewhere
     pickle.dump = lambda *_, **__: None
     sys.argv = ["localstripe", "--from-scratch", "--port", sys.argv[1]]

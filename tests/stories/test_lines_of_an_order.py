@@ -32,7 +32,7 @@ class HeldCapture:
     def __init__(self, shop: OpenGateway) -> None:
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         self._capture = shop.gateway.vault.capture
-        shop.gateway.vault.capture = self._held  # type: ignore[method-assign]
+        shop.gateway.vault.capture = self._held
 
     async def _held(self, request: Capture) -> OperationResult:
         self.reached.set()

@@ -85,7 +85,7 @@ async def test_a_refund_under_way_is_not_begun_twice(seed: Seed, tmp_path: Path)
             await go.wait()
             return await refund(request)
 
-        shop.gateway.vault.refund = held  # type: ignore[method-assign]
+        shop.gateway.vault.refund = held
         customer = await shop.customer("visa")
         async with shop.headset(customer) as headset:
             order_id = await buy(headset, customer, "HALM-CHAIR:digital")
@@ -110,7 +110,7 @@ async def test_a_parked_refund_runs_again_when_an_operator_says_so(shop: OpenGat
 
     runner = shop.gateway.runner
     runner._kinds["payment.refund"] = replace(runner._kinds["payment.refund"], most_attempts=1)
-    shop.gateway.vault.refund = away  # type: ignore[method-assign]
+    shop.gateway.vault.refund = away
     async with shop.headset(customer) as headset:
         order_id = await buy(headset, customer, "HALM-CHAIR:digital")
         await ended(headset, order_id)

@@ -51,13 +51,13 @@ async def test_a_sign_in_dropped_half_way_leaves_no_listener(reading: int, shop:
         return await read(query, **given)
 
     async with wired(shop.base_url) as wire:
-        store.read = held  # type: ignore[method-assign]
+        store.read = held
         await wire.send(json.dumps({"v": 1, "id": "in", "type": "auth", "body": {"token": customer.token}}))
         await asyncio.wait_for(reached.wait(), 5)
         wire.socket.transport.abort()
         await _closed(shop)
         go.set()
-    store.read = read  # type: ignore[method-assign]
+    store.read = read
     hub = shop.gateway.sockets._hub
 
     async def nobody() -> bool:
@@ -194,7 +194,7 @@ async def test_a_catch_up_that_fails_closes_the_connection_and_the_client_resume
             raise UnavailableError("store.read_too_long", "The read took too long.")
         return await read(query, **given)
 
-    store.read = failing  # type: ignore[method-assign]
+    store.read = failing
     async with shop.headset(customer) as headset:
         order_id = await buy(headset, customer, "HALM-CHAIR:digital")
         await ended(headset, order_id)

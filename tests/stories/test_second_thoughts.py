@@ -233,7 +233,7 @@ def _refuse_everything(shop: OpenGateway) -> None:
     async def create(order: BackendOrder) -> BackendReceipt:
         raise BackendRefusedError("fulfillment.refused", "We do not ship there.")
 
-    shop.gateway.backend.create = create  # type: ignore[method-assign]
+    shop.gateway.backend.create = create
 
 
 @pytest.mark.parametrize(

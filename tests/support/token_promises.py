@@ -61,7 +61,7 @@ class ChainCopy:
         found: set[int] = set()
         for first in range(0, up_to, MAX_BATCH):
             numbers = list(range(first, min(first + MAX_BATCH, up_to)))
-            data = self._chain.call(self._contract, encode(numbers), None)  # type: ignore[operator]
+            data = self._chain.call(self._contract, encode(numbers), None)
             flags = decode_flags(data, len(numbers))
             found |= {number for number, flag in zip(numbers, flags, strict=True) if flag}
         return found

@@ -18,7 +18,7 @@ START = start_of("2026-12-30") + 3_600_000
 
 
 def book_of(store: object, first: str, last: str) -> Book:
-    return Book(store, MERCHANT, "acme", 'Acme "Lamps" & Söhne', "EUR", "DE", first, last)  # type: ignore[arg-type]
+    return Book(store, MERCHANT, "acme", 'Acme "Lamps" & Söhne', "EUR", "DE", first, last)
 
 
 @pytest.fixture

@@ -96,8 +96,8 @@ async def test_an_unknown_key_is_refused(signer: Signer) -> None:
 async def test_keys_beyond_the_cache_are_derived_again(signer: Signer) -> None:
     first = await signer.address("customer/0")
     for index in range(5_000):
-        await signer.sign_digest(f"customer/{index}", bytes(32)) if index % 100 == 0 else signer._key(  # type: ignore[attr-defined]
+        await signer.sign_digest(f"customer/{index}", bytes(32)) if index % 100 == 0 else signer._key(
             f"customer/{index}"
         )
-    assert len(signer._keys) == 4_096  # type: ignore[attr-defined]
+    assert len(signer._keys) == 4_096
     assert await signer.address("customer/0") == first

@@ -275,10 +275,10 @@ async def test_a_lost_answer_to_a_broadcast_mints_once(shop: World, chain: FakeC
 
     async def send_and_lose(raw: bytes) -> bytes:
         await send(raw)
-        chain.send_raw = send  # type: ignore[method-assign]
+        chain.send_raw = send
         raise ChainUnavailable("no answer")
 
-    chain.send_raw = send_and_lose  # type: ignore[method-assign]
+    chain.send_raw = send_and_lose
     await shop.request(shop.a_request())
     with pytest.raises(ChainUnavailable):
         await shop.settle(minting)

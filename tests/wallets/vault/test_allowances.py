@@ -295,7 +295,7 @@ async def test_v26_an_authorization_that_is_raised_counts_for_every_limit(
     found = await vault.allowance(terms.allowance_id)
     assert found is not None
     assert (found.used, found.used_last_hour, found.used_count) == (eur(1_000), eur(1_000), 1)
-    shop.clock.advance(2 * HOUR_MS)  # type: ignore[attr-defined]
+    shop.clock.advance(2 * HOUR_MS)
     past = await raised(201)
     assert (refused(past), past.limit) == (
         "allowance.amount_exceeded",

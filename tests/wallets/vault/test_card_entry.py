@@ -274,7 +274,10 @@ async def test_a_failed_attempt_does_not_free_a_page_that_another_has(
     own_vault: EmbeddedVault, clock: ManualClock
 ) -> None:
     secret = (await own_vault.open_card_session(CUSTOMER, None)).url.rsplit("/", 1)[1]
-    begin = lambda: own_vault.store.write(lambda uow: card_sessions.begin_attempt(uow, secret))  # noqa: E731
+
+    async def begin():
+        return await own_vault.store.write(lambda uow: card_sessions.begin_attempt(uow, secret))
+
     first = await begin()
     clock.advance(31_000)
     second = await begin()

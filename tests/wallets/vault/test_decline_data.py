@@ -128,7 +128,7 @@ def test_p11_a_code_that_blocks_the_card_or_asks_for_the_customer_goes_before_ad
     [*declines.TABLE.codes.values(), *declines.TABLE.advice.values()],
     ids=lambda entry: f"{entry.network}-{entry.code}",
 )
-def test_p11_every_entry_names_its_source_and_date_and_is_what_a_lookup_answers(entry) -> None:  # type: ignore[no-untyped-def]
+def test_p11_every_entry_names_its_source_and_date_and_is_what_a_lookup_answers(entry) -> None:
     assert entry.meaning and entry.source.title
     assert date(2000, 1, 1) < entry.source.stated <= entry.source.read
     is_advice = (entry.network, entry.code) in declines.TABLE.advice

@@ -182,7 +182,7 @@ async def test_t7_the_guardians_no_is_told_apart_from_silence(vault: EmbeddedVau
     await vault.decline_approval(yes(shop, terms))
     refusal = await vault.authorize(shop.request(terms, eur(2_000)))
     assert refused(refusal) == "allowance.guardian_declined"
-    shop.clock.advance(1)  # type: ignore[attr-defined]
+    shop.clock.advance(1)
     await vault.approve(yes(shop, terms))
     assert (await vault.authorize(shop.request(terms, eur(2_000)))).status is S.SUCCEEDED
 

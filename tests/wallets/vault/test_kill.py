@@ -25,7 +25,7 @@ def sell_until_killed(directory: Path, answers: int) -> dict[str, str]:
         lines = [seller.stdout.readline() for _ in range(answers)]
         seller.kill()
         lines += seller.stdout.readlines()
-    return dict(line.split() for line in lines if line.endswith("\n"))  # type: ignore[misc]
+    return dict(line.split() for line in lines if line.endswith("\n"))
 
 
 async def test_after_kill_every_operation_is_settled_once(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Answers:
 async def answers() -> AsyncIterator[Answers]:
     answers = Answers()
     server = await asyncio.start_server(answers.serve, "127.0.0.1", 0)
-    answers.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"  # type: ignore[attr-defined]
+    answers.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield answers
     server.close()
 
@@ -62,7 +62,7 @@ async def kms(answers: Answers) -> AsyncIterator[AwsKms]:
     def sign(url: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
         return {**headers, "Authorization": "signed"}
 
-    kms = AwsKms(answers.url, sign, attempt_ms=150, deadline_ms=600)  # type: ignore[attr-defined]
+    kms = AwsKms(answers.url, sign, attempt_ms=150, deadline_ms=600)
     yield kms
     await kms.close()
 

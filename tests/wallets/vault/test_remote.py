@@ -62,7 +62,7 @@ async def test_v9_a_refused_caller_is_on_the_audit_trail(remote: ApartVault, tmp
 async def test_v9_who_used_a_card_is_on_the_audit_trail(
     remote: ApartVault, shop: Shop, tmp_path: Any
 ) -> None:
-    made = Shop(remote, shop.clock, shop.ids)  # type: ignore[arg-type]  # the port is what it uses
+    made = Shop(remote, shop.clock, shop.ids)  # the port is what it uses
     await made.authorized()
     used = sql(
         tmp_path / "vault" / "vault.db",
@@ -271,7 +271,7 @@ async def test_an_answer_that_comes_after_its_caller_left_is_nobody_elses(
     remote: ApartVault, shop: Shop
 ) -> None:
     """A connection whose caller gave up is dropped, so the late answer can not be taken for the next one's."""
-    made = Shop(remote, shop.clock, shop.ids)  # type: ignore[arg-type]  # the port is what it uses
+    made = Shop(remote, shop.clock, shop.ids)  # the port is what it uses
     method = await made.method()
     for _ in range(30):
         request = made.request(made.terms(method, eur(1)), eur(1))

@@ -19,7 +19,7 @@ SENT, REFUSED = OperationState.SENT, OperationState.REFUSED
 
 
 def outcomes(rows: list[object]) -> Counter[tuple[str, str | None]]:
-    return Counter((row.state, row.refusal) for row in rows)  # type: ignore[attr-defined]
+    return Counter((row.state, row.refusal) for row in rows)
 
 
 async def test_v26_a_thousand_concurrent_spends_of_ten_units_approve_exactly_ten(books: Books) -> None:

@@ -282,7 +282,7 @@ async def test_a_success_that_comes_after_the_failure_is_called_off(
         assert found is not None and found.status is S.FAILED
         return await act(order)
 
-    provider.acquirer.authorize = late  # type: ignore[method-assign]
+    provider.acquirer.authorize = late
     assert (await faulty.vault.authorize(request)).status is S.FAILED
     kinds = [each.kind for each in await provider.acquirer.effects()]
     assert kinds == [K.AUTHORIZE, K.VOID]

@@ -216,7 +216,7 @@ async def test_v9_a_chain_made_anew_without_the_key_is_caught(vaults: Vaults) ->
     vault = await filled(vaults)
     vaults.past_the_triggers("UPDATE vault_audit SET outcome = 'forged' WHERE audit_id = 2")
     vaults.past_the_triggers("DELETE FROM vault_audit_seal")
-    forger = AuditSealer(vault.store, OtherKeys(), vault.ring, None, CUSTODIAN)  # type: ignore[arg-type]
+    forger = AuditSealer(vault.store, OtherKeys(), vault.ring, None, CUSTODIAN)
     await forger.seal()
     broken = (await vaults.verdict(vault)).broken
     assert broken is not None

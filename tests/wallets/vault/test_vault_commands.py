@@ -19,7 +19,7 @@ runner = CliRunner()
 
 
 @pytest.fixture
-def run(vaults: Vaults, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def run(vaults: Vaults, monkeypatch: pytest.MonkeyPatch):
     if vaults.url:
         monkeypatch.setenv("VITRINE_VAULT_DATABASE_URL", vaults.url)
 
@@ -33,7 +33,7 @@ def run(vaults: Vaults, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     return run
 
 
-async def test_v17_a_key_is_rotated_and_destroyed_while_the_vault_sells(vaults: Vaults, run) -> None:  # type: ignore[no-untyped-def]
+async def test_v17_a_key_is_rotated_and_destroyed_while_the_vault_sells(vaults: Vaults, run) -> None:
     vault = await vaults.open()
     shop = vaults.shop(vault)
     method = await shop.method()
@@ -55,7 +55,7 @@ async def test_v17_a_key_is_rotated_and_destroyed_while_the_vault_sells(vaults: 
     assert who == [("custodian", getpass.getuser())]
 
 
-async def test_v9_verify_names_the_broken_row_and_fails(vaults: Vaults, run) -> None:  # type: ignore[no-untyped-def]
+async def test_v9_verify_names_the_broken_row_and_fails(vaults: Vaults, run) -> None:
     vault = await vaults.open()
     await vaults.shop(vault).authorized()
     await vaults.close(vault)
@@ -65,7 +65,7 @@ async def test_v9_verify_names_the_broken_row_and_fails(vaults: Vaults, run) -> 
     assert "row 2 was changed" in done.output
 
 
-async def test_v9_export_prints_json_lines(vaults: Vaults, run) -> None:  # type: ignore[no-untyped-def]
+async def test_v9_export_prints_json_lines(vaults: Vaults, run) -> None:
     vault = await vaults.open()
     await vaults.shop(vault).authorized()
     done = await run("audit", "export")
@@ -75,7 +75,7 @@ async def test_v9_export_prints_json_lines(vaults: Vaults, run) -> None:  # type
     assert "thirteen months" in (await run("audit", "purge", "2026-01-01T00:00:00Z")).output
 
 
-async def test_v17_a_missing_key_is_said_plainly(vaults: Vaults, run) -> None:  # type: ignore[no-untyped-def]
+async def test_v17_a_missing_key_is_said_plainly(vaults: Vaults, run) -> None:
     await vaults.close(await vaults.open())
     (vaults.keys / "mac-audit-1.key").unlink()
     done = await run("audit", "verify")
@@ -93,7 +93,7 @@ def test_a_missing_vault_is_said_plainly_and_not_made(tmp_path: Path) -> None:
 async def test_v16_key_files_are_refused_in_production(
     vaults: Vaults,
     run,
-    monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await vaults.close(await vaults.open())
     monkeypatch.setenv("VITRINE_PRODUCTION", "1")

@@ -35,7 +35,7 @@ class Books:
         self.clock = database.clock
         self.stores = stores
         """Several on PostgreSQL, as several vault processes would be."""
-        self.shop = Shop(None, database.clock, TimeSortedIds(database.clock))  # type: ignore[arg-type]
+        self.shop = Shop(None, database.clock, TimeSortedIds(database.clock))
         self._turn = 0
 
     def store(self) -> Store:
@@ -70,7 +70,7 @@ class Books:
             "created_at_ms": self.clock.now_ms(),
         }
         await self.store().write(lambda uow: uow.core(method.insert().values(values)))
-        return StoredMethod(token, customer, kind, brand, "4242", 12, 2031, self.clock.now_ms())  # type: ignore[arg-type]
+        return StoredMethod(token, customer, kind, brand, "4242", 12, 2031, self.clock.now_ms())
 
     async def begin(self, request: Authorize) -> Row:
         digest = request_digest(request)

@@ -74,7 +74,7 @@ class Stand(Shop):
         method: Callable[[], Awaitable[StoredMethod]],
         decide: Callable[[OperationId], Awaitable[Any]] = no_one,
     ) -> None:
-        super().__init__(vault, clock, ids)  # type: ignore[arg-type]  # only the port is used
+        super().__init__(vault, clock, ids)  # only the port is used
         self.service = vault
         self.manual_clock = clock
         self.provider = provider

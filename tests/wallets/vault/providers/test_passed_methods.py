@@ -48,7 +48,7 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
 
 
 async def stored(stand: Stand, kind: MethodKind, reference: str, **more: object) -> StoredMethod:
-    passed = PassedMethod(kind, Secret(reference), **more)  # type: ignore[arg-type]
+    passed = PassedMethod(kind, Secret(reference), **more)
     return await stand.service.store_method(CUSTOMER, passed)
 
 
@@ -90,13 +90,13 @@ async def test_v13_the_payload_is_gone_even_when_nobody_answers(
         def __getattr__(self, name: str) -> object:
             raise ConnectionError
 
-    stand.provider.provider = Broken()  # type: ignore[assignment]
+    stand.provider.provider = Broken()
     able = asked.capabilities
-    type(stand.provider).capabilities = property(lambda _: able)  # type: ignore[method-assign,assignment]
+    type(stand.provider).capabilities = property(lambda _: able)
     try:
         assert (await stand.vault.authorize(request)).status is S.UNKNOWN
     finally:
-        type(stand.provider).capabilities = property(lambda each: each.provider.capabilities)  # type: ignore[method-assign,assignment]
+        type(stand.provider).capabilities = property(lambda each: each.provider.capabilities)
         stand.provider.provider = asked
     path = tmp_path / "vault" / "vault.db"
     query = "SELECT ciphertext FROM vault_method WHERE payment_method_id = ?"
@@ -283,7 +283,7 @@ async def test_p4_routes_prefer_a_provider_by_kind_and_currency(tmp_path: Path) 
 
         class Named(Recorded):
             @property
-            def capabilities(self):  # type: ignore[no-untyped-def]
+            def capabilities(self):
                 return replace(self.provider.capabilities, name="other")
 
         other = Named(second.provider)

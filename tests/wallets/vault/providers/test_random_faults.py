@@ -77,7 +77,7 @@ class Payments(RuleBasedStateMachine):
         self.vault: VaultService = self.given.open(
             TroubledAcquirer(self.acquirer, self.switches), deadline_ms=2_000
         )
-        self.shop = Shop(self.vault, self.given.clock, self.given.ids)  # type: ignore[arg-type]
+        self.shop = Shop(self.vault, self.given.clock, self.given.ids)
 
     def pick(self, kind: type, index: int) -> Any:
         fitting = [each for each in self.requests.values() if isinstance(each, kind)]
@@ -208,7 +208,7 @@ class Payments(RuleBasedStateMachine):
             for action_id in set(self.actions):
                 await self.acquirer.complete_challenge(action_id, True)
             for operation_id in self.requests:
-                self.note(await self.vault.operation(operation_id))  # type: ignore[arg-type]
+                self.note(await self.vault.operation(operation_id))
         assert self.requests.keys() == self.final.keys()
 
     async def both_sides_agree(self) -> None:

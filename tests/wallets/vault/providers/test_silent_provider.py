@@ -39,7 +39,7 @@ async def test_p4_a_silent_provider_holds_only_its_own_turns(tmp_path: Path) -> 
         vault = given.open(silent, desk, cash=desk)
         vault._providers = Providers([silent, desk], deadline_ms=400, most_calls=4)
         vault._passed._providers = vault._providers
-        shop = Shop(vault, given.clock, given.ids)  # type: ignore[arg-type]
+        shop = Shop(vault, given.clock, given.ids)
         cards = await vault.tokenize(CUSTOMER, card())
         cash = await vault.store_method(CUSTOMER, PassedMethod(MethodKind.CASH, Secret("")))
         requests = [shop.request(shop.terms(cards, eur(100)), eur(100)) for _ in range(20)]

@@ -62,7 +62,7 @@ class StripeShop(Shop):
             base_url=url, headers=http.headers, transport=self.wire, timeout=5
         )
         self.service = given.open(self.provider)
-        super().__init__(self.service, given.clock, given.ids)  # type: ignore[arg-type]
+        super().__init__(self.service, given.clock, given.ids)
         self.manual_clock: ManualClock = given.clock
 
     async def asked(self, number: str, amount: Money) -> Authorize:
@@ -153,12 +153,12 @@ async def test_p9_a_lost_reply_is_found_by_a_query_and_never_sent_again(
             call = stripe.vault.refund
         elif step == "capture":
             follow = Capture(stripe.op(), placed.operation_id, eur(1000))
-            stripe.wire.lose, call = "/capture", stripe.vault.capture  # type: ignore[assignment]
+            stripe.wire.lose, call = "/capture", stripe.vault.capture
         else:
             from wallets.vault.port import Void
 
             follow = Void(stripe.op(), placed.operation_id)
-            stripe.wire.lose, call = "/cancel", stripe.vault.void  # type: ignore[assignment]
+            stripe.wire.lose, call = "/cancel", stripe.vault.void
         assert (await call(follow)).status is S.UNKNOWN
         operation_id, again = follow.operation_id, call(follow)
     stripe.wire.lose = ""
@@ -182,9 +182,9 @@ async def test_an_operation_that_never_arrived_is_failed_only_after_its_time(str
         raise httpx.ConnectError("down")
 
     real = stripe.wire.handle_async_request
-    stripe.wire.handle_async_request = refuse  # type: ignore[method-assign]
+    stripe.wire.handle_async_request = refuse
     assert (await stripe.vault.authorize(request)).status is S.UNKNOWN
-    stripe.wire.handle_async_request = real  # type: ignore[method-assign]
+    stripe.wire.handle_async_request = real
     early = await stripe.vault.operation(request.operation_id)
     assert early is not None
     assert early.status is S.UNKNOWN

@@ -108,7 +108,7 @@ async def test_h3_duplicates_and_disorder_leave_one_result(world: World) -> None
     method = await world.stand.new_method()
     request = world.stand.request(world.stand.terms(method, eur(900)), eur(900))
     assert (await world.vault.authorize(request)).status is S.UNKNOWN
-    assert (await world.vault.operation(request.operation_id)).status is S.SUCCEEDED  # type: ignore[union-attr]
+    assert (await world.vault.operation(request.operation_id)).status is S.SUCCEEDED
     first, second = (Capture(world.stand.op(), request.operation_id, eur(each)) for each in (300, 600))
     for capture in (first, second):
         assert (await world.vault.capture(capture)).status is S.UNKNOWN

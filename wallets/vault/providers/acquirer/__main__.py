@@ -35,10 +35,10 @@ def main() -> int:
     given = parser.parse_args()
     api_key, webhook_key = os.environ.get(_KEY), os.environ.get(_WEBHOOK_KEY)
     if not api_key:
-        print(f"{_KEY} is missing: the key that callers must show", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{_KEY} is missing: the key that callers must show\n")
         return 2
     if given.webhook_url and not webhook_key:
-        print(f"{_WEBHOOK_KEY} is missing: the key that signs events", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{_WEBHOOK_KEY} is missing: the key that signs events\n")
         return 2
     asyncio.run(_serve(given, Secret(api_key), None if webhook_key is None else Secret(webhook_key)))
     return 0
