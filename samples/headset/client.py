@@ -265,7 +265,9 @@ class Headset:
             self._stopped = refused
 
     async def _sign_in(self, socket: ClientConnection) -> None:
-        hello = json.loads(await asyncio.wait_for(socket.recv(), 10))
+        # Not `asyncio.wait_for`: before Python 3.12 it loses a cancellation that meets the answer.
+        async with asyncio.timeout(10):
+            hello = json.loads(await socket.recv())
         assert hello["type"] == "hello"
         self._beat_s = hello["body"]["heartbeat_ms"] / 1000
         memory = self.memory

@@ -91,3 +91,31 @@ async def test_a_headset_gives_up_when_nobody_answers_its_first_sign_in() -> Non
             async with headset:
                 pass
     assert waited == [url], "told once"
+
+
+class Greeting:
+    """A socket whose gateway greets when it is told to."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def recv(self) -> str:
+        return await self.said
+
+    async def send(self, text: str) -> None:
+        """Take what is sent."""
+
+
+@pytest.mark.parametrize("ticks", range(5))
+async def test_a_headset_that_is_put_away_while_the_gateway_greets_it_ends(ticks: int) -> None:
+    """Of a cancellation that meets an arriving message neither may be lost for ever."""
+    socket = Greeting()
+    signing_in = asyncio.create_task(Headset("ws://nowhere", "token")._sign_in(socket))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    socket.said.set_result('{"type": "hello", "body": {"heartbeat_ms": 1000}}')
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    canceled = signing_in.cancel()
+    await asyncio.gather(signing_in, return_exceptions=True)
+    assert signing_in.cancelled() or not canceled
