@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.recovery_victim import AFTER, BEFORE, POINTS, serve_on, serve_until
 from tests.support.buying import ended, order_body, quote, until
-from tests.support.gateway import _PROCESSES, ServerProcess, served
+from tests.support.gateway import ServerProcess, served
 from tests.support.invariants import violations
 from tests.support.seed import Seed
 from tests.support.stopping import parcels
@@ -25,19 +25,14 @@ RENEWALS = ("reauthorized_at_the_provider", "reauthorization_recorded", "old_aut
 PURCHASES = [point for point in POINTS if point not in (*REFUNDS, *RENEWALS)]
 
 
-def start(server: ServerProcess, target: Any, *given: Any) -> None:
-    server._process = _PROCESSES.Process(target=target, args=(server.settings, server.log, *given))
-    server._process.start()
-
-
 async def dies(server: ServerProcess) -> None:
     """Wait until the process has killed itself."""
 
     async def dead() -> bool:
-        return not server._process.is_alive()
+        return not server.process.is_alive()
 
     await until(dead, within_s=20)
-    assert server._process.exitcode == -9, server._ended()
+    assert server.process.exitcode == -9, server.ended()
 
 
 async def finish(server: ServerProcess) -> list[str]:
@@ -58,13 +53,13 @@ async def test_p8_a_purchase_killed_at_a_point_has_one_effect(
     async with served(seed, tmp_path) as server:
         customer = await server.customer("visa")
         await asyncio.to_thread(server.terminate)
-        start(server, serve_until, point, when, False)
+        server.start(serve_until, point, when, False)
         await server.until_ready()
         key = str(uuid.uuid4())
         async with server.headset(customer) as headset:
             buying = asyncio.create_task(_buy(headset, customer.methods["visa"], key))
             await dies(server)
-            start(server, serve_on, False)
+            server.start(serve_on, False)
             order_id = await asyncio.wait_for(buying, 30)
             assert (await ended(headset, order_id, within_s=30))["type"] == "order.completed"
             again = await _place(headset, key)
@@ -100,13 +95,13 @@ async def test_p8_a_refund_killed_at_a_point_goes_back_once(
             order_id = await _buy(headset, customer.methods["visa"], str(uuid.uuid4()))
             await ended(headset, order_id)
         await asyncio.to_thread(server.terminate)
-        start(server, serve_until, point, when, False)
+        server.start(serve_until, point, when, False)
         await server.until_ready()
         wish = {"amount_minor": 300, "reason": "scratched", "staff_id": "erin"}
         path = f"/orders/{order_id}/refunds"
         first = await server.merchant("POST", path, key="one", json=wish)
         await dies(server)
-        start(server, serve_on, False)
+        server.start(serve_on, False)
         await server.until_ready()
         again = await server.merchant("POST", path, key="one", json=wish)
         assert again["refund_id"] == first["refund_id"] and again["replayed"]
@@ -124,14 +119,14 @@ async def test_p8_a_reauthorization_killed_at_a_point_stands_once(
     async with served(seed, tmp_path, dispatch_after_ms=600_000) as server:
         customer = await server.customer("visa")
         await asyncio.to_thread(server.terminate)
-        start(server, serve_until, point, when, True)
+        server.start(serve_until, point, when, True)
         await server.until_ready()
         async with server.headset(customer) as headset:
             quoted = await quote(headset, "FJORD-MUG:physical")
             placed = await headset.command("order.place", order_body(quoted, customer.methods["visa"]))
             order_id = placed["order_id"]
             await dies(server)
-            start(server, serve_on, True)
+            server.start(serve_on, True)
             await server.until_ready()
             await headset.event("payment.reauthorized", order_id=order_id)
             assert await parcels(server, order_id)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
-import signal
 import socket
 import time
 import uuid
@@ -23,6 +21,7 @@ from gateway.settings import Settings
 from samples.headset.client import Document, Headset, Memory
 from tests.support.evidence import Evidence
 from tests.support.invariants import violations
+from tests.support.lives import PROCESSES, Lives
 from tests.support.seed import ATELIER, Seed
 from wallets.vault.providers.test_cards import TEST_CARDS_BY_NAME
 
@@ -239,9 +238,8 @@ def free_port() -> int:
 
 # --- A process of its own ---------------------------------------------------------------------------
 
-_PROCESSES = multiprocessing.get_context("forkserver")
 # Everything is imported once, in a process without threads, so that a restart costs no imports.
-_PROCESSES.set_forkserver_preload(
+PROCESSES.set_forkserver_preload(
     ["tests.support.gateway", "wallets.minting.chain.embedded", "wallets.custody.local_signer"]
 )
 
@@ -254,53 +252,13 @@ def _serve(settings: Settings, log: Path) -> None:
     run(settings)
 
 
-class ServerProcess(Shop):
+class ServerProcess(Lives, Shop):
     """A gateway process that can be killed with SIGKILL and started again on the same files and port."""
 
-    def begin(self, settings: Settings, log: Path) -> None:
-        """Note how the process is started; ``log`` collects what all its lives print."""
-        self.settings, self.log = settings, log
-        self._process: Any = None
+    serve = staticmethod(_serve)
 
-    def start(self) -> None:
-        """Start a life; it may take a while until it answers."""
-        self._process = _PROCESSES.Process(target=_serve, args=(self.settings, self.log))
-        self._process.start()
-
-    def kill(self) -> None:
-        """SIGKILL, now. Fails if the process had ended by itself."""
-        self._process.kill()
-        self._process.join()
-        assert self._process.exitcode == -signal.SIGKILL, self._ended()
-
-    def terminate(self, within_s: float = 20.0) -> None:
-        """Ask the process to end and wait for it; fails if it does not end well."""
-        self._process.terminate()
-        self._process.join(within_s)
-        # uvicorn raises the signal again once everything is closed.
-        assert self._process.exitcode in (0, -signal.SIGTERM), self._ended()
-
-    def destroy(self) -> None:
-        """Leave no process behind."""
-        if self._process is not None and self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-    async def until_ready(self, within_s: float = 20.0) -> None:
-        """Wait until the process answers that it can work."""
-        give_up_at = time.monotonic() + within_s
-        while time.monotonic() < give_up_at:
-            assert self._process.is_alive(), self._ended()
-            try:
-                if (await self.http.get("/readyz")).is_success:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.02)
-        raise AssertionError(f"not ready after {within_s} s: {self._ended()}")
-
-    def _ended(self) -> str:
-        said = self.log.read_text()[-3000:] if self.log.exists() else ""
-        return f"exit code {self._process.exitcode}; the last it said:\n{said}"
+    async def answers(self) -> bool:
+        return (await self.http.get("/readyz")).is_success
 
 
 @asynccontextmanager

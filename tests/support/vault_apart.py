@@ -7,7 +7,6 @@ import html
 import os
 import re
 import shutil
-import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +19,8 @@ from gateway.kernel.clock import SystemClock
 from gateway.kernel.ids import TimeSortedIds
 from gateway.logs import configure
 from gateway.settings import Settings
-from tests.support.gateway import _PROCESSES, HOLDER, QUICK, Customer, ServerProcess, free_port
+from tests.support.gateway import HOLDER, QUICK, Customer, ServerProcess, free_port
+from tests.support.lives import PROCESSES, Lives
 from tests.support.seed import Seed
 from tests.wallets.vault.sealing import sealed_card
 from wallets.vault import credentials
@@ -30,7 +30,7 @@ from wallets.vault.opening import open_store
 from wallets.vault.port import CardEntry, CardKey
 from wallets.vault.providers.test_cards import TEST_CARDS_BY_NAME
 
-_PROCESSES.set_forkserver_preload(
+PROCESSES.set_forkserver_preload(
     [
         "tests.support.gateway",
         "tests.support.vault_apart",
@@ -49,52 +49,17 @@ def _serve(settings: VaultSettings, log: Path) -> None:
     run(settings)
 
 
-class VaultHost:
+class VaultHost(Lives):
     """A vault process that can be killed with SIGKILL and started again on the same files and port."""
 
+    serve = staticmethod(_serve)
+
     def __init__(self, settings: VaultSettings, log: Path) -> None:
-        self.settings, self.log = settings, log
-        self._process: Any = None
+        self.begin(settings, log)
 
-    def start(self) -> None:
-        """Start a life; it may take a while until it answers."""
-        self._process = _PROCESSES.Process(target=_serve, args=(self.settings, self.log))
-        self._process.start()
-
-    def kill(self) -> None:
-        """SIGKILL, now. Fails if the process had ended by itself."""
-        self._process.kill()
-        self._process.join()
-        assert self._process.exitcode == -signal.SIGKILL, self._ended()
-
-    def terminate(self, within_s: float = 20.0) -> None:
-        """Ask the process to end and wait for it; fails if it does not end well."""
-        self._process.terminate()
-        self._process.join(within_s)
-        assert self._process.exitcode in (0, -signal.SIGTERM), self._ended()
-
-    def destroy(self) -> None:
-        """Leave no process behind."""
-        if self._process is not None and self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-
-    async def until_ready(self, within_s: float = 20.0) -> None:
-        """Wait until the process answers."""
-        give_up_at = time.monotonic() + within_s
+    async def answers(self) -> bool:
         async with httpx.AsyncClient() as http:
-            while time.monotonic() < give_up_at:
-                assert self._process.is_alive(), self._ended()
-                try:
-                    if (await http.get(f"{self.settings.base_url}/healthz")).is_success:
-                        return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.02)
-        raise AssertionError(f"the vault is not ready after {within_s} s: {self._ended()}")
-
-    def _ended(self) -> str:
-        said = self.log.read_text()[-3000:] if self.log.exists() else ""
-        return f"exit code {self._process.exitcode}; the last the vault said:\n{said}"
+            return (await http.get(f"{self.settings.base_url}/healthz")).is_success
 
 
 async def issue(settings: VaultSettings, role: credentials.Role, name: str) -> str:
