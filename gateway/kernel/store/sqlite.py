@@ -23,6 +23,7 @@ from gateway.kernel.errors import UnavailableError
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource
 from gateway.kernel.store.batch import BatchLimits, BatchRunner
+from gateway.kernel.store.checkpoints import LONG_LOG_PAGES, Checkpointer
 from gateway.kernel.store.delivery import Listeners
 from gateway.kernel.store.queue import UnitQueue
 from gateway.kernel.store.readers import ReadPool
@@ -33,6 +34,18 @@ T = TypeVar("T")
 
 def connect(path: Path, *, read_only: bool = False) -> tuple[sqlite3.Connection, Connection]:
     """Open the file and return (driver connection, Core connection on it), in autocommit mode."""
+    raw = _open(path, read_only)
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: raw,
+        poolclass=StaticPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # values may be secrets; errors are logged
+    )
+    return raw, engine.connect()
+
+
+def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     raw = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -49,17 +62,9 @@ def connect(path: Path, *, read_only: bool = False) -> tuple[sqlite3.Connection,
     if not read_only:
         raw.execute("PRAGMA journal_mode=WAL")
         raw.execute("PRAGMA synchronous=FULL")
-        # In pages. A busy page is copied back to the file once per checkpoint: eight times as rarely as with
-        # the default of 1000, at the price of a WAL of 32 MB.
-        raw.execute("PRAGMA wal_autocheckpoint=8000")
-    engine = create_engine(
-        "sqlite://",
-        creator=lambda: raw,
-        poolclass=StaticPool,
-        isolation_level="AUTOCOMMIT",
-        hide_parameters=True,  # values may be secrets; errors are logged
-    )
-    return raw, engine.connect()
+        # In pages: only a net, should the thread that copies them back fall behind.
+        raw.execute(f"PRAGMA wal_autocheckpoint={8 * LONG_LOG_PAGES}")
+    return raw
 
 
 class _Transaction:
@@ -68,6 +73,7 @@ class _Transaction:
     def __init__(self, path: Path) -> None:
         self._raw, self._core = connect(path)
         self._cursor = self._raw.cursor()
+        self._checkpoints = Checkpointer(path.stem, _open(path, read_only=False))
 
     def begin(self, locks: Sequence[str]) -> None:
         self._cursor.execute("BEGIN IMMEDIATE")
@@ -99,10 +105,15 @@ class _Transaction:
     def commit(self) -> None:
         self._cursor.execute("COMMIT")
 
+    def batch_ended(self) -> None:
+        """Told between batches."""
+        self._checkpoints.committed(self._cursor)
+
     def committed_after_loss(self) -> bool:
         raise AssertionError("a SQLite connection cannot be lost")
 
     def close(self) -> None:
+        self._checkpoints.close()
         self._core.close()
         self._raw.close()
 
@@ -163,6 +174,7 @@ class SqliteStore:
         try:
             while jobs := self._queue.take(self._limits.count):
                 self._runner.run(jobs, self._queue.give_back)
+                self._transaction.batch_ended()
         finally:
             self._transaction.close()
 

@@ -34,6 +34,10 @@ class ChainError(VitrineError):
     def __init__(self, message: str) -> None:
         super().__init__(self.stable_code, message)
 
+    def __reduce__(self) -> tuple[type[ChainError], tuple[object, ...]]:
+        # The chain may be in another process than the one that asks.
+        return type(self), (self.message,)
+
 
 class ChainUnavailable(ChainError):  # noqa: N818  # reads as the answer it is
     """No usable answer: connection lost, timeout, overload, or a reply that is not JSON-RPC."""
@@ -93,6 +97,9 @@ class CallReverted(ChainRefused):
         super().__init__(reason or "the contract refused without a reason")
         self.reason = reason
         self.return_data = return_data
+
+    def __reduce__(self) -> tuple[type[ChainError], tuple[object, ...]]:
+        return type(self), (self.reason, self.return_data)
 
 
 @dataclass(frozen=True, slots=True)
