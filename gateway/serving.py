@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -15,6 +16,8 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.app import Gateway
+from gateway.http.limits import STREAMED
+from gateway.kernel.bounded_http import BoundedProtocol
 from gateway.logs import configure
 from gateway.protocol.messages import MESSAGE_BYTES
 from gateway.settings import Settings
@@ -31,6 +34,23 @@ class _Protocol(WebSocketsSansIOProtocol):
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
+_OTHER_FILES = 256
+"""Files of the process that are not its clients': databases, models, connections to the outside."""
+
+
+def most_connections() -> int:
+    """Return how many clients may be connected: as many as the process may have files for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - _OTHER_FILES, soft // 2)
+
+
+class _Http(BoundedProtocol):
+    """HTTP connections, and WebSockets until they are upgraded."""
+
+    long_paths = STREAMED
+    most_connections = staticmethod(most_connections)
+
+
 class Server(uvicorn.Server):
     """A uvicorn server for an application that is opened and closed by us, not by its lifespan."""
 
@@ -38,7 +58,12 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 gateway.asgi,
+                http=_Http,
                 ws=_Protocol,
+                # A header that says where a request came from can be written by anybody; only a proxy that
+                # the settings name is believed.
+                proxy_headers=bool(gateway.settings.trusted_proxies),
+                forwarded_allow_ips=gateway.settings.trusted_proxies,
                 # Over the limit of the protocol by a little, so that a message just above it gets our
                 # error; far above it the connection is closed with 1009.
                 ws_max_size=2 * MESSAGE_BYTES,
@@ -50,7 +75,6 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=5,
-                h11_max_incomplete_event_size=64 * 1024,
             )
         )
         self._listening = listening

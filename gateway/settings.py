@@ -35,6 +35,9 @@ class Settings:
     port: int = 8080
     public_url: str = ""
     """Where browsers reach hosted pages; empty: the address it listens on."""
+    trusted_proxies: str = ""
+    """Addresses or networks, separated by commas, of the proxies whose ``X-Forwarded-For`` is believed.
+    Empty: nobody's, and the limit on wrong codes counts the connection's address."""
     mint: bool = True
     """Off: digital tokens are not sold and no chain library is loaded."""
     chain_url: str = ""
@@ -46,6 +49,8 @@ class Settings:
     deliver_after_ms: int = 5_000
     quote_valid_ms: int = 10 * 60_000
     pay_within_ms: int = 15 * 60_000
+    guardian_within_ms: int = 24 * 3_600_000
+    """How long a guardian has to approve a purchase above what a customer may spend alone."""
     most_unpaid: int = 10
     """Orders of one customer that may wait for their payment at a time; 0: any number."""
     acquirer_deadline_ms: int = 10_000

@@ -21,16 +21,34 @@ class CodeGuesses:
         self._wrong: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._total = (0, 0)
 
-    def wait_ms(self, address: str, now_ms: int) -> int:
-        """Return 0 when this address may try, else how long it has to wait."""
+    def begin(self, address: str, now_ms: int) -> int:
+        """Return 0 when this address may try, else how long it has to wait, in milliseconds.
+
+        A try counts as wrong until `right` says otherwise: many at once cannot all pass before the first is
+        found wrong.
+        """
+        wait_ms = self._wait_ms(address, now_ms)
+        if not wait_ms:
+            self._count(address, now_ms)
+        return wait_ms
+
+    def right(self, address: str) -> None:
+        """Take back the last try."""
+        network = _network(address)
+        since_ms, count = self._wrong.get(network, (0, 0))
+        if count:
+            self._wrong[network] = (since_ms, count - 1)
+        since_ms, count = self._total
+        self._total = (since_ms, max(count - 1, 0))
+
+    def _wait_ms(self, address: str, now_ms: int) -> int:
         since_ms, wrong = self._wrong.get(_network(address), (0, 0))
         for at_ms, count, most in ((since_ms, wrong, self._per_address), (*self._total, self._all)):
             if count >= most and now_ms < at_ms + WINDOW_MS:
                 return at_ms + WINDOW_MS - now_ms
         return 0
 
-    def wrong(self, address: str, now_ms: int) -> None:
-        """Count a wrong code."""
+    def _count(self, address: str, now_ms: int) -> None:
         network = _network(address)
         self._wrong[network] = _counted(self._wrong.get(network, (0, 0)), now_ms)
         self._wrong.move_to_end(network)

@@ -55,16 +55,15 @@ def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
     @router.post("/pay", response_class=HTMLResponse)
     async def check_code(request: Request, context: InContext) -> Response:
         address = request.client.host if request.client is not None else ""
-        now_ms = context.clock.now_ms()
-        wait_ms = limits.wait_ms(address, now_ms)
+        wait_ms = limits.begin(address, context.clock.now_ms())
         if wait_ms:
             page = _html(pages.code_page("Too many wrong codes. Try again later."), 429)
             page.headers["Retry-After"] = str(wait_ms // 1000 + 1)
             return page
         found = await actions.find_by_code(context, _typed(await request.body()))
         if found is None:
-            limits.wrong(address, now_ms)
             return _html(pages.code_page(_WRONG_CODE), 404)
+        limits.right(address)
         return RedirectResponse(f"/pay/challenges/{found}", status_code=303, headers=_HEADERS)
 
     @router.get("/pay/assets/{name}")

@@ -12,11 +12,6 @@ from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import SAMPLES, Seed, make_seed
 
 
-@pytest.fixture(scope="session")
-def seed(tmp_path_factory: pytest.TempPathFactory) -> Seed:
-    return make_seed(tmp_path_factory.mktemp("seed") / "data")
-
-
 @pytest.fixture
 async def shop(seed: Seed, tmp_path: Path) -> AsyncIterator[OpenGateway]:
     """A gateway under quick settings. A story ends with ``await shop.check()``."""

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from gateway.kernel.bounded_http import MOST_HEAD_BYTES, BoundedProtocol
 from gateway.kernel.errors import NotFoundError
 from tests.wallets.vault.apart import served
 from tests.wallets.vault.shop import sql
 from wallets.vault.embedded import EmbeddedVault
-from wallets.vault.http.bounded import MOST_HEAD_BYTES, BoundedProtocol
 from wallets.vault.http.problems import problem
 from wallets.vault.http.serving import VaultServer, listen
 from wallets.vault.http.settings import VaultSettings
@@ -126,7 +126,7 @@ async def test_requests_that_come_in_whole_are_served_on_one_connection(
 async def test_connections_have_a_cap_below_the_files_of_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(BoundedProtocol, "most_connections", 3)
+    monkeypatch.setattr(BoundedProtocol, "most_connections", staticmethod(lambda: 3))
     async with listener() as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

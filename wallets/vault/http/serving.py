@@ -16,17 +16,18 @@ from typing import IO, Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.kernel.bounded_http import BoundedProtocol
 from gateway.kernel.clock import Clock, SystemClock
 from gateway.kernel.ids import IdSource, TimeSortedIds
 from wallets.vault.http.access import Access
 from wallets.vault.http.api import create_vault_api
-from wallets.vault.http.bounded import BoundedProtocol
 from wallets.vault.http.card_pages import CardPages
 from wallets.vault.http.delegated import DelegatedRoute
 from wallets.vault.http.operating import Operating
 from wallets.vault.http.providing import open_served_vault
 from wallets.vault.http.settings import VaultSettings
 from wallets.vault.http.webhook_route import WebhookRoute
+from wallets.vault.listening import listen
 from wallets.vault.whole import WholeVault
 
 _KEPT_ALIVE_S = 75
@@ -124,17 +125,6 @@ class VaultServer(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
-    listening.listen(1024)
-    listening.setblocking(False)
-    return listening
 
 
 async def serve(settings: VaultSettings, *, ready: Callable[[VaultProcess], None] | None = None) -> None:
