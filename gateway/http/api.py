@@ -13,6 +13,7 @@ from gateway.http import (
     action_api,
     card_entry,
     customer_api,
+    guardian_api,
     merchant_api,
     merchant_payments,
     pay_links,
@@ -22,6 +23,7 @@ from gateway.http import (
 )
 from gateway.http.challenges import challenge_router
 from gateway.http.limits import BodyLimit
+from gateway.http.reference import reference_router
 
 CONNECT_PATH = "/v1/connect"
 
@@ -69,7 +71,7 @@ def create_api(
         description="Commerce gateway for AR glasses, headsets, games and virtual worlds. "
         "The socket protocol is described at /v1/asyncapi.json.",
         openapi_url="/v1/openapi.json",
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
     )
     app.state.context = context
@@ -79,6 +81,7 @@ def create_api(
     app.include_router(token_metadata.router)
     app.include_router(customer_api.router)
     app.include_router(action_api.router)
+    app.include_router(guardian_api.router)
     app.include_router(merchant_api.router)
     app.include_router(card_entry.router)
     app.include_router(card_entry.embedded if card_pages else card_entry.apart)
@@ -87,5 +90,6 @@ def create_api(
     # Before the pages of challenges, whose assets are a closed list.
     app.include_router(pay_links.router)
     app.include_router(challenge_router())
+    app.include_router(reference_router(app))
     app.router.routes.extend(outside)
     return app
