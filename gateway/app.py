@@ -36,6 +36,7 @@ from gateway.kernel.tasks.runner import TaskRunner
 from gateway.logs import ensure_configured
 from gateway.orders.background import Background
 from gateway.orders.fulfillment_facts import FulfillmentCalls, FulfillmentFacts
+from gateway.orders.guardian_facts import GuardianFacts
 from gateway.orders.mint_facts import MintFacts
 from gateway.orders.payment_facts import PaymentFacts, ask_again
 from gateway.orders.placing import SECURE_FREE, PlaceRules
@@ -132,7 +133,10 @@ class Gateway:
         closing.push_async_callback(self.backend.close)
 
         rules = ProcessRules(
-            base_url=settings.base_url, action_ms=settings.pay_within_ms, renewal=settings.renewal
+            base_url=settings.base_url,
+            action_ms=settings.pay_within_ms,
+            guardian_ms=settings.guardian_within_ms,
+            renewal=settings.renewal,
         )
         custody = None
         if settings.mint:
@@ -167,6 +171,7 @@ class Gateway:
             _task_kinds(
                 PaymentCalls(self.vault),
                 PaymentFacts(rules),
+                GuardianFacts(rules),
                 FulfillmentCalls(store, self.backend),
                 fulfillment_facts,
             ),
@@ -293,6 +298,7 @@ class Gateway:
 def _task_kinds(
     payments: PaymentCalls,
     paid: PaymentFacts,
+    guarded: GuardianFacts,
     shipping: FulfillmentCalls,
     shipped: FulfillmentFacts,
 ) -> list[TaskKind[Any]]:
@@ -309,6 +315,8 @@ def _task_kinds(
         TaskKind(calls.RESOLVE, payments.resolve, paid.record, paid.parked, most_attempts=100),
         TaskKind(calls.REAUTHORIZE, payments.reauthorize, paid.record, paid.parked),
         TaskKind(calls.PAYOUT, payments.payout, paid.record, paid.parked),
+        TaskKind(calls.APPROVE, payments.approve, guarded.record, guarded.parked, lane=Lane.INTERACTIVE),
+        TaskKind(calls.NOT_APPROVED, payments.decline, guarded.record_no, guarded.parked),
         TaskKind(RENEW, nothing, paid.record_due, paid.parked),
         TaskKind(SECURE_FREE, nothing, paid.record_free, paid.parked),
         TaskKind(SEND, shipping.send, shipped.record_sent, shipped.parked, most_attempts=50),

@@ -10,17 +10,17 @@ from typing import Any
 
 from gateway.catalog.documents import page, product_document
 from gateway.catalog.model import Format, Product
-from gateway.commands import actions, pay_links
+from gateway.commands import actions, guardian, pay_links
 from gateway.commands.card_entry import open_card_page
 from gateway.commands.context import Context
-from gateway.commands.paying import prepare_payment
+from gateway.commands.paying import Asked, Prepared, prepare_payment
 from gateway.identity.model import DevicePrincipal
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import Money
-from gateway.orders.alternatives import STORED_METHOD
 from gateway.orders.changes import Request, cancel_order
 from gateway.orders.idempotency import request_hash
-from gateway.orders.paying import PaymentChoice, pay_order
+from gateway.orders.paying import PAY_OPERATION, PaymentChoice, pay_order
+from gateway.orders.placing import OPERATION as PLACE_OPERATION
 from gateway.orders.placing import Placed, PlaceRequest, place_order
 from gateway.orders.quotes import QuoteRequest, create_quote, quote_document
 from gateway.orders.views import digital_items, order_document, order_page
@@ -30,6 +30,9 @@ from gateway.protocol.messages import (
     CatalogGet,
     CatalogList,
     Command,
+    GuardianApprove,
+    GuardianDecline,
+    GuardianList,
     OrderCancel,
     OrderGet,
     OrderList,
@@ -95,6 +98,10 @@ async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -
             return await actions.remove_passkey(context, who, command)
         case PaymentAddCard():
             return await open_card_page(context, who.customer_id, command.body.return_url)
+        case GuardianList():
+            return await guardian.list_requests(context, who)
+        case GuardianApprove() | GuardianDecline():
+            return await guardian.decide(context, who, command)
         case WalletList():
             return await wallet(context, who)
 
@@ -176,23 +183,26 @@ async def quote(context: Context, who: DevicePrincipal, command: QuoteCreate) ->
 async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> Any:
     """Buy what was quoted: accepted once this returns."""
     body = command.body
-    kind, method_id, token = STORED_METHOD, body.payment_method_id, None
+    hash_ = request_hash(body)
+    chosen = Prepared(payment_method_id=body.payment_method_id)
     if body.payment is not None:
-        kind, method_id, token = await prepare_payment(context, who.customer_id, body.payment)
+        asked = Asked(PLACE_OPERATION, command.key or "", hash_, body.quote_id)
+        chosen = await prepare_payment(context, who, body.payment, asked)
     request = PlaceRequest(
         customer_id=who.customer_id,
         device_id=who.device_id,
         key=command.key or "",
-        request_hash=request_hash(body),
+        request_hash=hash_,
         quote_id=body.quote_id,
-        payment_method_id=method_id,
+        payment_method_id=chosen.payment_method_id,
         ship_to=None if body.ship_to is None else body.ship_to.model_dump(),
         consents=[consent.model_dump() for consent in body.consents],
-        payment_kind=kind,
-        link_token=token,
+        payment_kind=chosen.kind,
+        link_token=chosen.link_token,
+        spending=chosen.spending,
     )
     placed = await context.store.write(
-        lambda uow: place_order(uow, request, context.placing), locks=_key_lock(who, command)
+        lambda uow: place_order(uow, request, context.placing), locks=(f"account:{who.customer_id}",)
     )
     return placed_document(context, placed)
 
@@ -200,11 +210,12 @@ async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> 
 async def pay(context: Context, who: DevicePrincipal, command: OrderPay) -> Any:
     """Pay for an order another way."""
     body = command.body
-    kind, method_id, token = STORED_METHOD, body.payment_method_id, None
-    if body.payment is not None:
-        kind, method_id, token = await prepare_payment(context, who.customer_id, body.payment)
-    choice = PaymentChoice(kind, method_id, token)
     request = Request(who.customer_id, body.order_id, command.key or "", request_hash(body))
+    chosen = Prepared(payment_method_id=body.payment_method_id)
+    if body.payment is not None:
+        asked = Asked(PAY_OPERATION, request.key, request.request_hash, body.order_id)
+        chosen = await prepare_payment(context, who, body.payment, asked)
+    choice = PaymentChoice(chosen.kind, chosen.payment_method_id, chosen.link_token, chosen.spending)
     placed = await context.store.write(
         lambda uow: pay_order(uow, request, choice, who.device_id, action_ms=context.process.action_ms),
         locks=_key_lock(who, command),

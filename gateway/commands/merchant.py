@@ -99,8 +99,13 @@ async def issue_token(
     kind: str,
     name: str,
     lifetime_ms: int = DEVICE_TOKEN_LIFETIME_MS,
+    world_id: str | None = None,
+    session_id: str | None = None,
 ) -> IssuedToken:
-    """Return a token with which a device of the customer signs in."""
+    """Return a token with which a device of the customer signs in.
+
+    ``world_id`` and ``session_id`` say where it is used: allowances that are bound to them pay only there.
+    """
     token = new_secret(DEVICE_TOKEN_PREFIX)
 
     def issue(uow: UnitOfWork) -> DevicePrincipal:
@@ -113,6 +118,8 @@ async def issue_token(
             name=name,
             issued_by=who.merchant_id,
             lifetime_ms=lifetime_ms,
+            world_id=world_id,
+            session_id=session_id,
         )
 
     return IssuedToken(token, await context.store.write(issue))

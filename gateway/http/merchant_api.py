@@ -28,8 +28,12 @@ class CustomerInput(_Input):
 
 
 class DeviceTokenInput(_Input):
+    """``world_id`` and ``session_id`` bind the token: where it is used, as allowances see it."""
+
     kind: Annotated[str, Field(min_length=1, max_length=64)] = "headset"
     name: Annotated[str, Field(max_length=128)] = ""
+    world_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    session_id: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
 @router.get("/products")
@@ -84,7 +88,15 @@ async def post_device_token(
     context: InContext, who: AsMerchant, customer_id: str, body: DeviceTokenInput
 ) -> Any:
     """Issue a token with which a device of the customer signs in. It is shown once."""
-    issued = await commands.issue_token(context, who, customer_id, kind=body.kind, name=body.name)
+    issued = await commands.issue_token(
+        context,
+        who,
+        customer_id,
+        kind=body.kind,
+        name=body.name,
+        world_id=body.world_id,
+        session_id=body.session_id,
+    )
     return {
         "token": issued.token,
         "customer_id": issued.device.customer_id,

@@ -18,11 +18,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DevicePrincipal:
-    """A customer's device that signed in. ``expires_at_ms`` is when its token ends."""
+    """A customer's device that signed in. ``expires_at_ms`` is when its token ends.
+
+    ``world_id`` and ``session_id`` come from whoever issued the token (a world's or an agent's server), never
+    from the device: allowances are bound to them.
+    """
 
     customer_id: str
     device_id: str
     expires_at_ms: int
+    world_id: str | None = None
+    session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

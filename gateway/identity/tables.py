@@ -44,6 +44,9 @@ device_token = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger, nullable=False),
     Column("revoked_at_ms", BigInteger),
+    # Where the token may be used, as its issuer says: the virtual world, the checkout or play session.
+    Column("world_id", Text),
+    Column("session_id", Text),
 )
 
 api_key = Table(

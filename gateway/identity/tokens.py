@@ -27,6 +27,8 @@ def issue_device_token(
     name: str,
     issued_by: str,
     lifetime_ms: int,
+    world_id: str | None = None,
+    session_id: str | None = None,
 ) -> DevicePrincipal:
     """Store a token's digest for a new device of the customer. The caller shows the token once."""
     device_id = uow.new_id(DeviceId)
@@ -51,9 +53,11 @@ def issue_device_token(
             "created_at_ms": uow.now_ms,
             "expires_at_ms": expires_at_ms,
             "revoked_at_ms": None,
+            "world_id": world_id,
+            "session_id": session_id,
         },
     )
-    return DevicePrincipal(customer_id, device_id, expires_at_ms)
+    return DevicePrincipal(customer_id, device_id, expires_at_ms, world_id, session_id)
 
 
 def authenticate_device(reader: Reader, token: str) -> DevicePrincipal:
@@ -63,7 +67,7 @@ def authenticate_device(reader: Reader, token: str) -> DevicePrincipal:
         raise ForbiddenError("auth.invalid_token", "The token is not valid.")
     if row.expires_at_ms <= reader.now_ms:
         raise ForbiddenError("auth.expired_token", "The token has expired.")
-    return DevicePrincipal(row.customer_id, row.device_id, row.expires_at_ms)
+    return DevicePrincipal(row.customer_id, row.device_id, row.expires_at_ms, row.world_id, row.session_id)
 
 
 def store_api_key(uow: UnitOfWork, *, key_digest: str, merchant_id: str, name: str) -> None:

@@ -16,6 +16,8 @@ from gateway.payments.methods import methods_of
 from wallets.vault.port import MethodKind
 
 STORED_METHOD = "stored_method"
+ALLOWANCE = "allowance"
+"""A standing or delegated allowance, named by its id; never offered by us, its holder knows it."""
 PAY_LINK = "pay_link"
 PAY_AT_DELIVERY = "pay_at_delivery"
 CASH_AT_PICKUP = "cash_at_pickup"

@@ -9,6 +9,7 @@ from gateway.catalog.model import FailurePolicy
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders import actions, capturing, process, undoing, voiding
+from gateway.orders.guardian_asking import end_open
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegKind, LegState, OrderState
 from gateway.orders.payment_facts import amount_of, ask_again
@@ -86,14 +87,8 @@ def give_up_unpaid(purchase: Purchase, reason: str) -> None:
     intents.move_intent(uow, purchase.order_id, IntentState.CANCELED)
     for leg in purchase.legs:
         undoing.leg_canceled(purchase, leg, reason)
-    for row in operations_of(uow, purchase.order_id):
-        if row.kind != OperationKind.AUTHORIZE:
-            continue
-        if row.state == OperationState.REQUIRES_ACTION:
-            voiding.void(purchase, row.operation_id, amount_of(row))
-            actions.call_off(uow, row.operation_id)
-        elif row.state in (OperationState.CREATED, OperationState.UNKNOWN):
-            ask_again(uow, purchase.order_id, row.operation_id, after_ms=0, abandon=True)
+    _call_off_attempts(purchase)
+    end_open(purchase)
     purchase.tell("order.canceled", reason=reason)
 
 
@@ -145,7 +140,21 @@ def give_up_held(purchase: Purchase, rules: ProcessRules) -> None:
     for leg in purchase.legs:
         if leg not in waiting:
             undoing.undo_leg(purchase, leg, reason=reason)
+    _call_off_attempts(purchase)
     process.capture_failed(purchase, waiting, "authorization_lost", rules)
+
+
+def _call_off_attempts(purchase: Purchase) -> None:
+    """End what is still being asked for; what is approved all the same will be voided."""
+    uow = purchase.uow
+    for row in operations_of(uow, purchase.order_id):
+        if row.kind != OperationKind.AUTHORIZE:
+            continue
+        if row.state == OperationState.REQUIRES_ACTION:
+            voiding.void_once(purchase, row.operation_id, amount_of(row))
+            actions.call_off(uow, row.operation_id)
+        elif row.state in (OperationState.CREATED, OperationState.UNKNOWN):
+            ask_again(uow, purchase.order_id, row.operation_id, after_ms=0, abandon=True)
 
 
 def own_purchase(uow: UnitOfWork, request: Request) -> Purchase:

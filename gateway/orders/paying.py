@@ -1,7 +1,7 @@
 """``order.pay``: another way to pay for an order that was declined, was placed unpaid, or is held.
 
-Within the same session: another stored method, a link for somebody's phone, or a promise to pay at the door
-or the counter. One attempt at a time: the intent takes it by compare-and-set.
+Within the same session: another stored method, an allowance, a link for somebody's phone, or a promise to pay
+at the door or the counter. One attempt at a time: the intent takes it by compare-and-set.
 """
 
 from __future__ import annotations
@@ -9,22 +9,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.catalog.loading import payment_policy_of
+from gateway.kernel.documents import decode
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.kernel.money import Money
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
-from gateway.orders import capturing
 from gateway.orders.alternatives import PAY_LINK, PROMISES, STORED_METHOD, offered
 from gateway.orders.changes import Request, own_purchase
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import OrderState
 from gateway.orders.pay_links import MadeLink, make_link, open_amount
 from gateway.orders.placing import Placed, begin_attempt
+from gateway.orders.plan import Plan
 from gateway.orders.purchase import Purchase, known_purchase
+from gateway.orders.quotes import find_quote
+from gateway.orders.standing import spent_on
+from gateway.orders.turns import take_turn
 from gateway.payments import intents
 from gateway.payments.methods import method_of
+from gateway.payments.model import IntentState
 from gateway.payments.operations import operations_of
-from gateway.payments.pay_links import MOST_ATTEMPTS, PayLinkState, link_of_token, payer_of, state_now
+from gateway.payments.pay_links import MOST_ATTEMPTS, PayLinkState, link_of_token, state_now
+from gateway.payments.spending import Spending
 from gateway.payments.step_up import asks_at_once, tried_of
 
 PAY_OPERATION = "order.pay"
@@ -32,12 +38,15 @@ PAY_OPERATION = "order.pay"
 
 @dataclass(frozen=True, slots=True)
 class PaymentChoice:
-    """How somebody wants to pay. For a promise the method is one that the vault made for it."""
+    """How somebody wants to pay. For a promise the method is one that the vault made for it, for an allowance
+    the one that its customer allowed."""
 
     kind: str = STORED_METHOD
     payment_method_id: str | None = None
     link_token: str | None = None
     """A fresh token, where a link is asked for."""
+    spending: Spending | None = None
+    """A standing or delegated allowance; what was ordered is added."""
 
 
 def pay_order(
@@ -66,6 +75,7 @@ def pay_order(
             vault_customer_id=purchase.customer_id,
             device_id=device_id,
             action_ms=action_ms,
+            spending=None if choice.spending is None else _for_order(uow, purchase, choice.spending),
         )
     keep_result(
         uow,
@@ -78,8 +88,8 @@ def pay_order(
     return Placed(purchase.order_id, purchase.state.value, purchase.total, replayed=False, link=link)
 
 
-def pay_by_link(uow: UnitOfWork, token: str, payment_method_id: str, *, action_ms: int) -> str:
-    """Try to pay what a link is for; returns the order's id.
+def pay_by_link(uow: UnitOfWork, token: str, payment_method_id: str, *, payer: str, action_ms: int) -> str:
+    """Try to pay what a link is for, with a card of ``payer``; returns the order's id.
 
     Raises NotFoundError ``pay_link.not_found``; ConflictError ``pay_link.closed`` (data: state),
     ``pay_link.amount_changed``, ``pay_link.too_many_attempts``, and ``order.not_payable`` when somebody
@@ -101,7 +111,7 @@ def pay_by_link(uow: UnitOfWork, token: str, payment_method_id: str, *, action_m
         uow,
         purchase,
         payment_method_id=payment_method_id,
-        vault_customer_id=payer_of(row.pay_link_id),
+        vault_customer_id=payer,
         device_id=None,
         action_ms=action_ms,
         pay_link_id=row.pay_link_id,
@@ -118,30 +128,25 @@ def begin_payment(
     device_id: str | None,
     action_ms: int,
     pay_link_id: str | None = None,
+    spending: Spending | None = None,
 ) -> None:
     """Begin an attempt for what the order waits for: all of it, or in place of a lost authorization the rest.
 
-    Raises ConflictError ``order.not_payable``: it waits for nothing, or for another attempt's answer.
+    Raises ConflictError ``order.not_payable``: it waits for nothing, or for another attempt's answer, or its
+    time is over.
     """
     intent = purchase.intent()
     operation_id = uow.new_id(OperationId)
-    if purchase.is_held:
-        replaces, total = intent.authorization_id, Money(capturing.needed(purchase), purchase.currency)
-        begun = intents.begin_reauthorization(uow, purchase.order_id, replaces, operation_id)
-    else:
-        replaces, total = None, purchase.total
-        begun = purchase.state is OrderState.PLACED and intents.try_again(
-            uow, purchase.order_id, operation_id
-        )
-    if not begun:
+    may_begin = (purchase.state is OrderState.PLACED or purchase.is_held) and not purchase.is_over
+    turn = take_turn(purchase, operation_id) if may_begin else None
+    if turn is None:
         raise ConflictError(
             "order.not_payable",
             "The order does not wait for another payment method.",
             data={"state": purchase.state.value, "payment": intent.state},
         )
     pay_until_ms = uow.now_ms + action_ms
-    if not purchase.is_held:
-        purchase.extend_payment(pay_until_ms)
+    purchase.keep_for_attempt(pay_until_ms)
     tried = tried_of(intents.attempts_of(uow, purchase.order_id))
     begin_attempt(
         uow,
@@ -154,12 +159,28 @@ def begin_payment(
         channel=purchase.row.channel,
         place=purchase.row.place,
         device_id=device_id,
-        total=total,
+        total=turn.amount,
         pay_until_ms=pay_until_ms,
         request_challenge=asks_at_once(payment_method_id, tried),
         pay_link_id=pay_link_id,
-        replaces=replaces,
+        replaces=turn.replaces,
+        spending=spending,
     )
+
+
+def waits_for_payment(purchase: Purchase) -> bool:
+    """Whether another attempt can begin now: the order is not paid for, and none is under way."""
+    if purchase.is_over:
+        return False
+    intent = purchase.intent()
+    if purchase.is_held:
+        return intent.reauthorization_id is None
+    return purchase.state is OrderState.PLACED and intent.state == IntentState.REQUIRES_PAYMENT_METHOD
+
+
+def _for_order(uow: UnitOfWork, purchase: Purchase, spending: Spending) -> Spending:
+    quote = find_quote(uow, purchase.customer_id, purchase.row.quote_id)
+    return spent_on(spending, Plan.from_document(decode(quote.plan)), quote.quote_id)
 
 
 def _check_choice(uow: UnitOfWork, purchase: Purchase, choice: PaymentChoice) -> None:
@@ -168,7 +189,9 @@ def _check_choice(uow: UnitOfWork, purchase: Purchase, choice: PaymentChoice) ->
         owed = open_amount(purchase) or purchase.total
         if not offered(policy, choice.kind, owed, [leg.kind.value for leg in purchase.legs]):
             raise not_offered(choice.kind)
-    elif method_of(uow, purchase.customer_id, choice.payment_method_id or "") is None:
+    elif choice.kind == STORED_METHOD and (
+        method_of(uow, purchase.customer_id, choice.payment_method_id or "") is None
+    ):
         raise NotFoundError(
             "payment_method.not_found", "There is no such payment method.", param="$.body.payment_method_id"
         )

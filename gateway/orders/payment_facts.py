@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from gateway.kernel.clock import rfc3339
 from gateway.kernel.money import Money
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import actions, books, capturing, collecting, process, reauthorizing, refunding, voiding
-from gateway.orders.alternatives import alternatives
+from gateway.orders.declining import reason_of, tell_declined
+from gateway.orders.guardian_asking import ask_guardian
 from gateway.orders.model import OrderState
 from gateway.orders.pay_links import link_paid
 from gateway.orders.placing import begin_attempt
@@ -21,10 +21,10 @@ from gateway.orders.purchase import Purchase, known_purchase, wire_money
 from gateway.payments import calls, intents
 from gateway.payments.model import AttemptState, IntentState, OperationState
 from gateway.payments.operations import Recorded, operation_row, operations_of, record_result
-from gateway.payments.pay_links import payer_of
 from gateway.payments.provider_terms import terms_of, terms_text
+from gateway.payments.spending import spending_of
 from gateway.payments.step_up import asks_at_once, steps_up, tried_of
-from wallets.vault.port import DeclineClass, OperationKind, OperationResult, OperationStatus
+from wallets.vault.port import OperationKind, OperationResult, OperationStatus
 
 _ASK_AGAIN_MS = 1_000
 _ACTION_POLL_MS = 5_000
@@ -34,12 +34,6 @@ _FIRST_WAIT_MS = 5_000
 _LONGEST_WAIT_MS = 6 * 60 * 60_000
 _SAID_NO = frozenset({capturing.EXPIRED, collecting.NOT_COLLECTED})
 """Failed for a reason that another try would meet again."""
-_CLASS_OF_REFUSAL = {
-    "vault.retry_forbidden": DeclineClass.HARD_NEVER,
-    "vault.retry_too_early": DeclineClass.SOFT_RETRY_LATER,
-    "vault.attempts_exceeded": DeclineClass.SOFT_RETRY_LATER,
-}
-"""The networks' rules about attempts, which the vault holds: what they mean for the next step."""
 _NOTHING_TO_VOID = frozenset({"vault.nothing_open", "vault.authorization_not_open"})
 """The authorization has ended by itself, or another void was faster."""
 
@@ -163,22 +157,26 @@ class PaymentFacts:
             actions.ask_customer(purchase, recorded, self._rules)
         else:
             # Whoever pays through a link finds the challenge on its page; it is not the customer's.
-            purchase.extend_payment(purchase.uow.now_ms + self._rules.action_ms)
+            purchase.keep_for_attempt(purchase.uow.now_ms + actions.waits_ms(self._rules))
         self._wait_for_action(purchase.uow, purchase.order_id, recorded.result)
 
     def _wait_for_action(self, uow: UnitOfWork, order_id: str, result: OperationResult) -> None:
-        """The hosted page wakes us; asking from time to time is the safety net."""
+        """The hosted page wakes us; asking now and then is the safety net, and ends what takes too long."""
         row = operation_row(uow, result.operation_id)
-        if row is not None and row.state == OperationState.REQUIRES_ACTION:
-            ask_again(uow, order_id, result.operation_id, after_ms=_ACTION_POLL_MS)
+        if row is None or row.state != OperationState.REQUIRES_ACTION:
+            return
+        if uow.now_ms >= row.updated_at_ms + actions.waits_ms(self._rules):
+            actions.give_up_challenge(known_purchase(uow, order_id), row)
+        ask_again(uow, order_id, result.operation_id, after_ms=_ACTION_POLL_MS)
 
     def _declined(self, purchase: Purchase, recorded: Recorded) -> None:
         uow, result = purchase.uow, recorded.result
         assert recorded.attempt_id is not None
         declined = recorded.state is OperationState.DECLINED
-        reason = _reason(result)
+        reason = reason_of(result)
         if recorded.target_operation_id is not None:
-            reauthorizing.not_replaced(purchase, recorded, self._rules.renewal, reason)
+            ask = partial(ask_guardian, purchase, recorded, self._rules)
+            reauthorizing.not_replaced(purchase, recorded, self._rules.renewal, reason, ask)
             return
         intents.move_attempt(
             uow, recorded.attempt_id, AttemptState.DECLINED if declined else AttemptState.FAILED, reason
@@ -188,7 +186,7 @@ class PaymentFacts:
             return
         if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD):
             return
-        if self._authorize_anew(purchase, recorded):
+        if self._authorize_anew(purchase, recorded) or ask_guardian(purchase, recorded, self._rules):
             return
         tell_declined(purchase, reason, purchase.extend_payment(uow.now_ms + self._rules.action_ms))
 
@@ -197,7 +195,8 @@ class PaymentFacts:
         no, and with a challenge when the issuer wants to see the customer."""
         uow, result = purchase.uow, recorded.result
         attempts = intents.attempts_of(uow, purchase.order_id)
-        method_id = next(one.payment_method_id for one in attempts if one.attempt_id == recorded.attempt_id)
+        attempt = next(one for one in attempts if one.attempt_id == recorded.attempt_id)
+        method_id = attempt.payment_method_id
         decline_class = None if result.decline is None else result.decline.decline_class
         challenge = steps_up(decline_class, method_id, tried_of(attempts))
         lost = result.status is OperationStatus.FAILED and len(attempts) < _MOST_TRIES
@@ -212,15 +211,16 @@ class PaymentFacts:
             order_id=purchase.order_id,
             operation_id=operation_id,
             payment_method_id=method_id,
-            customer_id=payer_of(recorded.pay_link_id) if recorded.pay_link_id else purchase.customer_id,
+            customer_id=attempt.payer or purchase.customer_id,
             merchant_id=purchase.merchant_id,
             channel=purchase.row.channel,
             place=purchase.row.place,
             device_id=purchase.row.device_id,
             total=purchase.total,
-            pay_until_ms=purchase.extend_payment(uow.now_ms + self._rules.action_ms),
+            pay_until_ms=purchase.keep_for_attempt(uow.now_ms + self._rules.action_ms),
             request_challenge=challenge or asks_at_once(method_id, tried_of(attempts)),
             pay_link_id=recorded.pay_link_id,
+            spending=spending_of(attempt),
         )
         return True
 
@@ -234,14 +234,16 @@ class PaymentFacts:
             else:
                 collecting.captured(purchase, recorded, legs, rules)
                 reauthorizing.used_up(purchase, rules.renewal)
-        elif recorded.result.refusal == capturing.EXPIRED:
+            return
+        legs = process.drop_lost(purchase, legs, rules)
+        if recorded.result.refusal == capturing.EXPIRED:
             reauthorizing.renew_or_hold(purchase, rules.renewal, "authorization_expired")
         elif recorded.result.refusal == collecting.NOT_COLLECTED:
             collecting.refused(purchase, recorded, legs, rules)
         elif _may_ask_anew(purchase, recorded):
             process.capture_again(purchase, rules)
         else:
-            process.capture_failed(purchase, legs, _reason(recorded.result)["code"], rules)
+            process.capture_failed(purchase, legs, reason_of(recorded.result)["code"], rules)
 
     def _void(self, purchase: Purchase, recorded: Recorded) -> None:
         intent = purchase.intent()
@@ -273,19 +275,6 @@ class PaymentFacts:
         assert recorded.target_operation_id is not None
         books.post_voided(purchase, recorded.amount, recorded.target_operation_id)
         purchase.tell("payment.voided", amount=wire_money(recorded.amount))
-
-
-def tell_declined(purchase: Purchase, reason: Mapping[str, Any], pay_until_ms: int) -> None:
-    """Announce a decline with the ways to pay that are left; the order waits for one of them."""
-    purchase.tell(
-        "payment.declined",
-        decline_class=reason["class"],
-        code=reason["code"],
-        message=reason["message"],
-        alternatives=alternatives(purchase, purchase.total),
-        pay_until=rfc3339(pay_until_ms),
-        **({"retry_at": reason["retry_at"]} if "retry_at" in reason else {}),
-    )
 
 
 def ask_again(
@@ -347,23 +336,6 @@ def _may_ask_anew(purchase: Purchase, recorded: Recorded) -> bool:
         == (recorded.kind, recorded.leg_id, recorded.target_operation_id, recorded.refund_id)
     ]
     return len(tried) < _MOST_TRIES
-
-
-def _reason(result: OperationResult) -> dict[str, Any]:
-    if result.decline is not None:
-        decline = result.decline
-        return {"class": decline.decline_class.value, "code": decline.code, "message": decline.message}
-    # Failed: the request was lost, and the same method may work. Refused: a rule of the vault.
-    failed = result.status is OperationStatus.FAILED
-    soft = DeclineClass.SOFT_RETRY_LATER if failed else DeclineClass.FIX_DATA
-    reason = {
-        "class": _CLASS_OF_REFUSAL.get(result.refusal or "", soft).value,
-        "code": result.refusal or "failed",
-        "message": "The payment could not be made.",
-    }
-    if result.limit is not None and result.limit.retry_at_ms is not None:
-        reason["retry_at"] = rfc3339(result.limit.retry_at_ms)
-    return reason
 
 
 def amount_of(row: Any) -> Money:

@@ -24,12 +24,13 @@ from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.queue import enqueue
 from gateway.ledger import accounts
 from gateway.ledger.posting import Entry, move, post
-from gateway.orders.alternatives import PAY_LINK, STORED_METHOD, offered
+from gateway.orders.alternatives import ALLOWANCE, PAY_LINK, STORED_METHOD, offered
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegState, OrderState
 from gateway.orders.pay_links import MadeLink
 from gateway.orders.plan import Plan
 from gateway.orders.quotes import ORDERED, find_quote, take_quote
+from gateway.orders.standing import spent_on
 from gateway.orders.tables import consent, leg, order, order_line
 from gateway.payments.calls import AUTHORIZE, authorize_payload
 from gateway.payments.exemption_history import ExemptionRules, exemption_for
@@ -37,6 +38,7 @@ from gateway.payments.intents import add_attempt, open_intent
 from gateway.payments.methods import method_of
 from gateway.payments.operations import begin_operation
 from gateway.payments.pay_links import add_link
+from gateway.payments.spending import Spending
 from wallets.vault.port import AllowanceId, Exemption, OperationKind
 
 OPERATION = "order.place"
@@ -65,12 +67,15 @@ class PlaceRequest:
     request_hash: str
     quote_id: str
     payment_method_id: str | None
-    """None for a link. For a promise to pay in person it is one that the vault made for it."""
+    """None for a link. For a promise to pay in person it is one that the vault made for it, for an allowance
+    the one that its customer allowed."""
     ship_to: dict[str, Any] | None
     consents: list[dict[str, Any]]
     payment_kind: str = STORED_METHOD
     link_token: str | None = None
     """A fresh token, where the order is to be paid through a link."""
+    spending: Spending | None = None
+    """The standing or delegated allowance to pay with; what is bought is added from the quote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +104,17 @@ class PlaceRules:
 
 
 def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Placed:
-    """Accept the order, or refuse it with nothing changed."""
+    """Accept the order, or refuse it with nothing changed.
+
+    The unit counts the customer's other orders, so it holds the lock of their account.
+    """
     earlier = earlier_result(uow, request.customer_id, OPERATION, request.key, request.request_hash)
     if earlier is not None:
         present = uow.row(_STATE, {"order_id": earlier["order_id"]})
+        assert present is not None, "an order is written with the result of its key"
         return Placed(
             earlier["order_id"],
-            # Without a row the first of this key is in this very batch: its row comes at the end.
-            OrderState.PLACED.value if present is None else present.state,
+            present.state,
             Money(earlier["total_minor"], earlier["currency"]),
             replayed=True,
         )
@@ -118,7 +126,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
     _check(request, quote, plan, method, uow.now_ms)
     _check_unpaid(uow, request, rules)
     pay_within_ms = rules.pay_within_ms
-    if request.payment_kind != STORED_METHOD:
+    if request.payment_kind not in (STORED_METHOD, ALLOWANCE):
         pay_within_ms = _check_kind(uow, request, plan) or pay_within_ms
 
     order_id = uow.new_id(OrderId)
@@ -250,8 +258,9 @@ def _ordered_already() -> ConflictError:
 def _insert_order(
     uow: UnitOfWork, request: PlaceRequest, quote: Any, plan: Plan, order_id: OrderId, pay_until_ms: int
 ) -> None:
-    # Appended, as its lines and legs: nobody can name this order before it is committed and answered.
-    uow.append(
+    # At once: the customer's next order may be in this very batch, and counts what is unpaid. Lines and legs
+    # are appended, since nobody can name this order before it is committed and answered.
+    uow.run(
         _INSERT_ORDER,
         {
             "order_id": order_id,
@@ -320,6 +329,7 @@ def _ask_for_payment(
 ) -> MadeLink | None:
     operation_id = uow.new_id(OperationId)
     waits_for_link = request.payment_kind == PAY_LINK and bool(total)
+    exemption = _exemption(uow, request, plan, total, rules)
     intent_id = open_intent(
         uow,
         order_id=order_id,
@@ -327,6 +337,7 @@ def _ask_for_payment(
         customer_id=request.customer_id,
         amount=total,
         authorization_id=None if waits_for_link else operation_id,
+        at_once=exemption is not None,
     )
     if not total:
         # Nobody has to be asked; the rest of the purchase is the same.
@@ -348,15 +359,20 @@ def _ask_for_payment(
         device_id=request.device_id,
         total=total,
         pay_until_ms=pay_until_ms,
-        exemption=None
-        if rules.exemptions is None
-        else exemption_for(
-            uow, rules.exemptions, plan.country, request.payment_method_id, total, plan.channel
-        ),
+        exemption=exemption,
         # A new order has no other authorization under way.
         handover=rules.handover,
+        spending=None if request.spending is None else spent_on(request.spending, plan, request.quote_id),
     )
     return None
+
+
+def _exemption(
+    uow: UnitOfWork, request: PlaceRequest, plan: Plan, total: Money, rules: PlaceRules
+) -> Exemption | None:
+    if rules.exemptions is None or request.payment_method_id is None or not total:
+        return None
+    return exemption_for(uow, rules.exemptions, plan.country, request.payment_method_id, total, plan.channel)
 
 
 def _link(
@@ -396,11 +412,13 @@ def begin_attempt(
     pay_link_id: str | None = None,
     replaces: str | None = None,
     handover: Handover | None = None,
+    spending: Spending | None = None,
 ) -> None:
     """Write attempt, operation and task of one authorization, under an allowance for this order alone.
 
     ``handover`` is for the first one of an order. ``replaces`` is an authorization that is lost; this one
-    is for what is left of it.
+    is for what is left of it. ``spending`` names an allowance that was given before, with its own customer
+    and device.
     """
     attempt_id = add_attempt(
         uow,
@@ -409,6 +427,8 @@ def begin_attempt(
         payment_method_id=payment_method_id,
         operation_id=operation_id,
         exemption=exemption,
+        spending=spending,
+        payer=None if pay_link_id is None else customer_id,
     )
     begin_operation(
         uow,
@@ -422,9 +442,9 @@ def begin_attempt(
     )
     payload = authorize_payload(
         operation_id=operation_id,
-        allowance_id=uow.new_id(AllowanceId),
+        allowance_id=uow.new_id(AllowanceId) if spending is None else spending.terms.allowance_id,
         payment_method_id=payment_method_id,
-        customer_id=customer_id,
+        customer_id=customer_id if spending is None else spending.terms.customer_id,
         merchant_id=merchant_id,
         order_id=order_id,
         channel=channel,
@@ -435,6 +455,7 @@ def begin_attempt(
         request_challenge=request_challenge,
         exemption=exemption,
         authentication=authentication,
+        spending=spending,
     )
     if handover is None:
         enqueue(uow, AUTHORIZE, order_id, payload)

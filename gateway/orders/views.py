@@ -13,8 +13,12 @@ from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader
 from gateway.orders.actions import waiting_action
 from gateway.orders.changes import order_not_found
-from gateway.orders.model import LegKind
+from gateway.orders.declining import told
+from gateway.orders.guardian_asking import open_question, reason_after
+from gateway.orders.model import LegKind, OrderState
 from gateway.orders.tables import entitlement, leg, order, order_line
+from gateway.payments import intents
+from gateway.payments.guardians import requests_of
 from gateway.payments.model import IntentState
 from gateway.payments.tables import payment_intent
 
@@ -155,12 +159,32 @@ def order_document(reader: Reader, order_id: str, *, customer_id: str | None, me
     }
     if row.pay_until_ms is not None:
         document["payment"]["pay_until"] = rfc3339(row.pay_until_ms)
-    if customer_id is not None and row.payment_state == IntentState.REQUIRES_ACTION:
-        document["payment"]["action"] = waiting_action(reader, order_id)
+    if customer_id is not None:
+        document["payment"].update(_for_customer(reader, row))
     if merchant_id is not None and row.ship_to is not None:
         # The merchant ships it; the customer knows it.
         document["ship_to"] = decode(row.ship_to)
     return document
+
+
+def _for_customer(reader: Reader, row: Any) -> dict[str, Any]:
+    """Return what the customer has to do about the payment, or why it waits for another way."""
+    if row.payment_state == IntentState.REQUIRES_ACTION:
+        return {"action": waiting_action(reader, row.order_id)}
+    held = row.state == OrderState.CONFIRMED and row.pay_until_ms is not None
+    if row.payment_state != IntentState.REQUIRES_PAYMENT_METHOD and not held:
+        return {}
+    question = open_question(reader, row.order_id)
+    if question is not None:
+        return {"guardian": question}
+    attempts = intents.attempts_of(reader, row.order_id)
+    if not attempts or attempts[-1].decline is None:
+        return {}
+    reason = decode(attempts[-1].decline)
+    asked = [
+        one for one in requests_of(reader, row.order_id) if one.operation_id == attempts[-1].operation_id
+    ]
+    return {"declined": told(reason_after(asked[0], reason) if asked else reason)}
 
 
 def order_page(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.kernel.errors import UnavailableError
+import structlog
+
+from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId, PaymentMethodId
 from gateway.kernel.tasks.model import Task
+from gateway.payments.guardians import approval_of
+from gateway.payments.spending import Spending
 from wallets.vault.port import (
     AllowanceId,
     AllowanceReason,
     AllowanceTerms,
+    ApprovalState,
     Authorize,
     Capture,
     Exemption,
@@ -24,6 +29,8 @@ from wallets.vault.port import (
     Void,
 )
 
+log = structlog.get_logger(__name__)
+
 AUTHORIZE = "payment.authorize"
 CAPTURE = "payment.capture"
 VOID = "payment.void"
@@ -31,6 +38,10 @@ REFUND = "payment.refund"
 REAUTHORIZE = "payment.reauthorize"
 PAYOUT = "payment.payout"
 RESOLVE = "payment.resolve"
+APPROVE = "payment.guardian_approve"
+"""Tells the vault what a guardian approved."""
+NOT_APPROVED = "payment.guardian_decline"
+"""Tells the vault that a guardian said no."""
 
 
 def authorize_payload(
@@ -49,8 +60,10 @@ def authorize_payload(
     request_challenge: bool = False,
     exemption: Exemption | None = None,
     authentication: str | None = None,
+    spending: Spending | None = None,
 ) -> dict[str, Any]:
-    """Return the task payload of an authorization under an allowance for this order alone."""
+    """Return the task payload of an authorization: under an allowance for this order alone, or ``spending``
+    one that was given before."""
     payload: dict[str, Any] = {
         "operation_id": operation_id,
         "allowance_id": allowance_id,
@@ -71,6 +84,8 @@ def authorize_payload(
         payload["exemption"] = exemption.value
     if authentication is not None:
         payload["authentication"] = authentication
+    if spending is not None:
+        payload["spending"] = spending.document()
     return payload
 
 
@@ -110,39 +125,48 @@ class PaymentCalls:
         self._vault = vault
 
     async def authorize(self, task: Task) -> OperationResult:
-        """Grant the order's allowance and spend it."""
+        """Grant the order's allowance and spend it, or spend the one that the attempt names."""
         wanted = task.payload
         amount = _amount(wanted)
-        terms = AllowanceTerms(
-            allowance_id=AllowanceId(wanted["allowance_id"]),
-            payment_method_id=PaymentMethodId(wanted["payment_method_id"]),
-            customer_id=wanted["customer_id"],
-            merchant_id=wanted["merchant_id"],
-            order_id=wanted["order_id"],
-            channel=wanted["channel"],
-            place_id=wanted["place"],
-            device_id=wanted["device_id"],
-            reason=AllowanceReason.MULTI_CAPTURE,
-            max_amount=amount,
-            max_uses=1,
-            expires_at_ms=wanted["expires_at_ms"],
-        )
+        spending = _spending(wanted, amount)
         return await self._vault.authorize(
             Authorize(
                 operation_id=OperationId(wanted["operation_id"]),
-                allowance=terms,
+                allowance=spending.terms,
                 amount=amount,
                 customer_id=wanted["customer_id"],
                 merchant_id=wanted["merchant_id"],
                 order_id=wanted["order_id"],
                 channel=wanted["channel"],
                 place_id=wanted["place"],
-                device_id=wanted["device_id"],
+                device_id=spending.device_id,
                 request_challenge=wanted.get("request_challenge", False),
                 exemption=None if "exemption" not in wanted else Exemption(wanted["exemption"]),
                 authentication=wanted.get("authentication"),
+                world_id=spending.world_id,
+                device_key=spending.device_key,
+                items=spending.items,
+                session_id=spending.session_id,
             )
         )
+
+    async def approve(self, task: Task) -> ApprovalState | None:
+        """Tell the vault what a guardian approved; None: it does not take that, and never will."""
+        approval = approval_of(task.subject, task.payload)
+        try:
+            return await self._vault.approve(approval)
+        except (ConflictError, InvalidError, NotFoundError) as error:
+            log.error("guardian.approval_refused", approval_id=approval.approval_id, code=error.code)
+            return None
+
+    async def decline(self, task: Task) -> ApprovalState | None:
+        """Tell the vault that a guardian said no; None: it knows no such allowance of this guardian."""
+        approval = approval_of(task.subject, task.payload)
+        try:
+            return await self._vault.decline_approval(approval)
+        except (ConflictError, InvalidError, NotFoundError) as error:
+            log.error("guardian.no_refused", approval_id=approval.approval_id, code=error.code)
+            return None
 
     async def capture(self, task: Task) -> OperationResult:
         """Take a leg's share."""
@@ -192,6 +216,27 @@ class PaymentCalls:
         if result.status is OperationStatus.UNKNOWN and "waited_ms" not in task.payload:
             raise UnavailableError("payment.unknown", "The provider has not answered yet.")
         return result
+
+
+def _spending(wanted: Any, amount: Money) -> Spending:
+    """Return the allowance that a payload names, or one for its order and amount alone."""
+    if "spending" in wanted:
+        return Spending.from_document(wanted["spending"])
+    terms = AllowanceTerms(
+        allowance_id=AllowanceId(wanted["allowance_id"]),
+        payment_method_id=PaymentMethodId(wanted["payment_method_id"]),
+        customer_id=wanted["customer_id"],
+        merchant_id=wanted["merchant_id"],
+        order_id=wanted["order_id"],
+        channel=wanted["channel"],
+        place_id=wanted["place"],
+        device_id=wanted["device_id"],
+        reason=AllowanceReason.MULTI_CAPTURE,
+        max_amount=amount,
+        max_uses=1,
+        expires_at_ms=wanted["expires_at_ms"],
+    )
+    return Spending(terms, wanted["device_id"])
 
 
 def _ids(payload: Any) -> tuple[OperationId, OperationId]:

@@ -20,6 +20,7 @@ from gateway.payments.model import (
     IntentId,
     IntentState,
 )
+from gateway.payments.spending import Spending, spending_text
 from gateway.payments.tables import payment_attempt, payment_intent
 from wallets.vault.port import Exemption
 
@@ -48,7 +49,8 @@ def inline(values: Iterable[str]) -> list[Any]:
 _INSERT_INTENT = insert_into(
     payment_intent, without=("reauthorization_id", "provider_terms", "refunding_minor")
 )
-_INSERT_ATTEMPT = insert_into(payment_attempt)
+_INSERT_ATTEMPT = insert_into(payment_attempt, without=("spending", "payer"))
+_INSERT_SPENDING = insert_into(payment_attempt)
 _TO_INTENT_STATE = {state: _to_intent_state(state) for state in IntentState}
 _TO_ATTEMPT_STATE = {
     state: Statement(
@@ -207,13 +209,16 @@ def open_intent(
     customer_id: str,
     amount: Money,
     authorization_id: OperationId | None,
+    at_once: bool = False,
 ) -> IntentId:
     """Insert the intent of a new order, with the authorization that counts for it.
 
-    Without one it waits for somebody to pay: through a link, or by a method that is named later.
+    Without one it waits for somebody to pay: through a link, or by a method that is named later. ``at_once``:
+    not at the end of the batch, since its attempt asks for an exemption.
     """
     intent_id = uow.new_id(IntentId)
-    uow.append(
+    write = uow.run if at_once else uow.append
+    write(
         _INSERT_INTENT,
         {
             "intent_id": intent_id,
@@ -244,24 +249,34 @@ def add_attempt(
     payment_method_id: str,
     operation_id: OperationId,
     exemption: Exemption | None = None,
+    spending: Spending | None = None,
+    payer: str | None = None,
 ) -> AttemptId:
-    """Insert an attempt with its authorize operation."""
+    """Insert an attempt with its authorize operation. ``payer`` is who pays, if not the order's customer.
+
+    One that asks for an exemption is inserted at once, as its intent was: the next one is counted with it.
+    """
     attempt_id = uow.new_id(AttemptId)
-    uow.append(
-        _INSERT_ATTEMPT,
-        {
-            "attempt_id": attempt_id,
-            "intent_id": intent_id,
-            "order_id": order_id,
-            "payment_method_id": payment_method_id,
-            "operation_id": operation_id,
-            "state": AttemptState.AUTHORIZING.value,
-            "decline": None,
-            "exemption": None if exemption is None else exemption.value,
-            "liability": None,
-            "created_at_ms": uow.now_ms,
-        },
-    )
+    row = {
+        "attempt_id": attempt_id,
+        "intent_id": intent_id,
+        "order_id": order_id,
+        "payment_method_id": payment_method_id,
+        "operation_id": operation_id,
+        "state": AttemptState.AUTHORIZING.value,
+        "decline": None,
+        "exemption": None if exemption is None else exemption.value,
+        "liability": None,
+        "created_at_ms": uow.now_ms,
+    }
+    write = uow.append if exemption is None else uow.run
+    if spending is None and payer is None:
+        write(_INSERT_ATTEMPT, row)
+    else:
+        write(
+            _INSERT_SPENDING,
+            {**row, "spending": None if spending is None else spending_text(spending), "payer": payer},
+        )
     return attempt_id
 
 

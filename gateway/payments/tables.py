@@ -69,6 +69,10 @@ payment_attempt = Table(
     # Who bears fraud, once it is authorized.
     Column("liability", Text),
     Column("created_at_ms", BigInteger, nullable=False),
+    # The standing or delegated allowance that it spends; JSON, see `spending`. Null: one for its order alone.
+    Column("spending", Text),
+    # Who pays to the vault, where that is the payer of a link and not the order's customer.
+    Column("payer", Text),
     Index("ix_payment_attempt_order", "order_id"),
     Index(
         "ix_payment_attempt_exempted",
@@ -205,6 +209,8 @@ pay_link = Table(
     Column("ended_at_ms", BigInteger),
     # The authorization that paid it.
     Column("operation_id", Text),
+    # How often a card was entered, or a page opened to enter one.
+    Column("card_entries", Integer, nullable=False, server_default="0"),
     Index("ix_pay_link_order", "order_id"),
     Index("ix_pay_link_merchant", "merchant_id", "pay_link_id"),
     Index(
@@ -251,6 +257,8 @@ payment_authentication = Table(
     Column("passkey_allowed", Integer, nullable=False),
     # Challenge of a passkey that is being added on the strength of this authentication; single use.
     Column("enrol_challenge", Text),
+    # Digest of what the one browser holds that was sent to the issuer from our page; it may add a passkey.
+    Column("sent_browser", Text),
     Column("liability", Text),
     Column("reason", Text),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -260,5 +268,49 @@ payment_authentication = Table(
     Index("ix_payment_authentication_order", "order_id"),
     Index("ix_payment_authentication_method", "payment_method_id", "decided_at_ms"),
     Index("ix_payment_authentication_code", "user_code_digest"),
+    sqlite_with_rowid=False,
+)
+
+guardian_request = Table(
+    "guardian_request",
+    metadata,
+    # The approval's id at the vault.
+    Column("approval_id", Text, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    Column("merchant_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("guardian_id", Text, nullable=False),
+    Column("allowance_id", Text, nullable=False),
+    # The authorization that was refused without the approval.
+    Column("operation_id", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    # What the customer may spend without asking.
+    Column("above_minor", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    # Until when the order's goods are kept for it, with some time for another way to pay.
+    Column("kept_until_ms", BigInteger, nullable=False),
+    Column("decided_at_ms", BigInteger),
+    # The guardian's device.
+    Column("decided_on", Text),
+    Index("ix_guardian_request_order", "order_id"),
+    # One open question per order.
+    Index(
+        "ux_guardian_request_open",
+        "order_id",
+        unique=True,
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "ix_guardian_request_waiting",
+        "guardian_id",
+        "approval_id",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    CheckConstraint("amount_minor > 0 AND above_minor >= 0", name="amounts"),
     sqlite_with_rowid=False,
 )

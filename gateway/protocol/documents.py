@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.protocol.declines import DeclinedDocument, GuardianQuestion
 from gateway.protocol.messages import Amount, Integer, MoneyDocument, Wire
 
 Time = str
@@ -131,6 +132,15 @@ class WaitingActionDocument(Wire):
     expires_at: Time
 
 
+class WaitingGuardianDocument(Wire):
+    """A guardian is asked; the order can be paid another way meanwhile."""
+
+    approval_id: str
+    guardian_id: str
+    amount: MoneyDocument
+    expires_at: Time
+
+
 class PaymentDocument(Wire):
     state: str
     authorized_minor: Amount
@@ -142,6 +152,9 @@ class PaymentDocument(Wire):
     pay_until: Time | None = None
     """Until when a payment is waited for: the first one, or one in place of an authorization that is lost."""
     action: WaitingActionDocument | None = None
+    guardian: WaitingGuardianDocument | None = None
+    declined: DeclinedDocument | None = None
+    """Why it waits for another way to pay. Told to the customer alone, as what they have to do is."""
 
 
 class OrderDocument(Wire):
@@ -318,6 +331,19 @@ class PasskeyListReply(Wire):
     passkeys: list[PasskeyDocument]
 
 
+class GuardianListReply(Wire):
+    requests: list[GuardianQuestion]
+
+
+class GuardianAnswerReply(Wire):
+    """How the request stands; what follows for the payment comes as events."""
+
+    approval_id: str
+    order_id: str
+    state: Literal["approved", "declined"]
+    replayed: bool = False
+
+
 class ProductReply(Wire):
     product: dict[str, Any]
 
@@ -349,6 +375,9 @@ REPLIES: dict[str, type[Wire]] = {
     "passkey.list": PasskeyListReply,
     "passkey.remove": PasskeyAddReply,
     "payment.add_card": CardPageReply,
+    "guardian.list": GuardianListReply,
+    "guardian.approve": GuardianAnswerReply,
+    "guardian.decline": GuardianAnswerReply,
     "wallet.list": WalletBody,
 }
 """The body of ``ok`` by command."""

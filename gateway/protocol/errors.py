@@ -147,6 +147,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "allowance.expired": ErrorCode(_FIX, 409, "The allowance has expired."),
     "allowance.terms_conflict": ErrorCode(_FIX, 409, "The allowance was granted with other terms."),
     "allowance.approval_conflict": ErrorCode(_FIX, 409, "The approval was given for another purchase."),
+    "guardian.not_found": ErrorCode(_FIX, 404, "There is no such request to this guardian."),
+    "guardian.decided": ErrorCode(
+        _FIX, 409, "The request was decided, or its time is over; data has its state."
+    ),
+    "device_proof.invalid": ErrorCode(
+        _FIX, 400, "The proof of the device's key is not valid for this payment."
+    ),
     "vault.method_unknown": ErrorCode(_FIX, 404, "There is no such payment method of this customer."),
     "vault.amount_invalid": ErrorCode(_FIX, 400, "The amount must be positive and below 2^53."),
     # Other ways to pay

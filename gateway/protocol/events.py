@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.protocol.declines import DeclinedDocument, GuardianQuestion, LimitDocument
 from gateway.protocol.messages import Integer, MoneyDocument, Wire
 
 
@@ -61,16 +62,33 @@ class Alternative(Wire):
     valid_hours: Integer | None = None
 
 
-class PaymentDeclined(OrderEvent):
+class PaymentDeclined(OrderEvent, DeclinedDocument):
     """The order waits for another method until its reservation ends: ``order.pay``."""
 
-    decline_class: str
-    code: str
-    message: str
     alternatives: list[Alternative]
     pay_until: str
-    retry_at: str | None = None
-    """From when on the same method may be tried again, where the network says so."""
+
+
+class PaymentGuardianRequired(GuardianQuestion):
+    """A guardian must approve this payment first: ``guardian.approve`` or ``guardian.decline``.
+
+    Customer and guardian are told. The customer's copy also says how else the order could be paid, and until
+    when it waits.
+    """
+
+    alternatives: list[Alternative] | None = None
+    pay_until: str | None = None
+
+
+class PaymentGuardianDecided(OrderEvent):
+    """The guardian's word, or that none is needed any more; customer and guardian are told.
+
+    After ``approved`` the payment goes on, after ``declined`` and ``expired`` follows ``payment.declined``.
+    """
+
+    approval_id: str
+    guardian_id: str
+    state: Literal["approved", "declined", "expired", "ended"]
 
 
 class OrderHeld(OrderEvent):
@@ -107,6 +125,7 @@ class PaymentReauthorizationDeclined(OrderEvent):
 
     decline_class: str
     code: str
+    limit: LimitDocument | None = None
 
 
 class PaymentLinkPaid(OrderEvent):
@@ -310,6 +329,13 @@ class FulfillmentContradiction(OrderEvent):
     told: str
 
 
+class PasskeyAdded(Wire):
+    """A passkey can approve the customer's payments from now on; one they do not know is to be removed."""
+
+    passkey_id: str
+    name: str
+
+
 EVENTS: dict[str, type[Wire]] = {
     "order.placed": OrderPlaced,
     "order.confirmed": OrderConfirmed,
@@ -324,6 +350,8 @@ EVENTS: dict[str, type[Wire]] = {
     "order.leg_failed": LegFailed,
     "payment.authorized": PaymentAuthorized,
     "payment.declined": PaymentDeclined,
+    "payment.guardian_required": PaymentGuardianRequired,
+    "payment.guardian_decided": PaymentGuardianDecided,
     "payment.action_required": PaymentActionRequired,
     "payment.authenticated": PaymentAuthenticated,
     "payment.unknown": PaymentUnknown,
@@ -345,6 +373,7 @@ EVENTS: dict[str, type[Wire]] = {
     "payment.stuck": PaymentStuck,
     "payment_method.added": PaymentMethodAdded,
     "payment_method.updated": PaymentMethodUpdated,
+    "passkey.added": PasskeyAdded,
     "token.minted": TokenMinted,
     "token.reopened": TokenReopened,
     "token.returned": TokenReturned,

@@ -187,18 +187,28 @@ class ShipTo(Wire):
 class PaymentChoice(NoPrices):
     """How the customer wants to pay; a stored method is named, the others are the merchant's to offer.
 
+    ``allowance``: a standing allowance of the customer, or a token that was delegated to an agent.
     ``pay_link``: somebody pays on the page of the link that the reply holds. ``pay_at_delivery`` and
     ``cash_at_pickup``: staff collect the money when they hand the goods over.
     """
 
-    kind: Literal["stored_method", "pay_link", "pay_at_delivery", "cash_at_pickup"]
+    kind: Literal["stored_method", "allowance", "pay_link", "pay_at_delivery", "cash_at_pickup"]
     payment_method_id: Name | None = None
+    allowance_id: Name | None = None
+    device_proof: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    """For an allowance that is bound to a device's key: a signature by that key over this payment (JWS)."""
 
     @model_validator(mode="after")
     def _one_method(self) -> PaymentChoice:
         if (self.kind == "stored_method") != (self.payment_method_id is not None):
             raise PydanticCustomError(
                 "payment_choice", "payment_method_id is for stored_method, and only for that"
+            )
+        if (self.kind == "allowance") != (self.allowance_id is not None) or (
+            self.device_proof is not None and self.kind != "allowance"
+        ):
+            raise PydanticCustomError(
+                "payment_choice", "allowance_id and device_proof are for allowance, and only for that"
             )
         return self
 
@@ -220,6 +230,13 @@ class OrderPlaceBody(WithPayment):
     quote_id: Name
     ship_to: ShipTo | None = None
     consents: Annotated[list[Consent], Field(max_length=10)] = []
+    """At most one of each kind."""
+
+    @model_validator(mode="after")
+    def _one_of_each_kind(self) -> OrderPlaceBody:
+        if len({consent.kind for consent in self.consents}) < len(self.consents):
+            raise PydanticCustomError("consents", "each kind of consent is given once")
+        return self
 
 
 class OrderPayBody(WithPayment):
@@ -283,6 +300,12 @@ class PasskeyAddBody(Wire):
 
 class PasskeyRemoveBody(Wire):
     passkey_id: Name
+
+
+class GuardianAnswerBody(Wire):
+    """The question that is answered, by the guardian it was put to."""
+
+    approval_id: Name
 
 
 class NoBody(Wire):
@@ -384,6 +407,29 @@ class PasskeyRemove(Command):
     body: PasskeyRemoveBody
 
 
+class GuardianList(Command):
+    """What this customer is asked as a guardian, now."""
+
+    type: Literal["guardian.list"]
+    body: NoBody = NoBody()
+
+
+class GuardianApprove(Command):
+    """Agree to one purchase; the payment goes on under the same allowance."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["guardian.approve"]
+    body: GuardianAnswerBody
+
+
+class GuardianDecline(Command):
+    """Say no to one purchase; the order waits for another way to pay."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["guardian.decline"]
+    body: GuardianAnswerBody
+
+
 class WalletList(Command):
     type: Literal["wallet.list"]
     body: NoBody = NoBody()
@@ -407,6 +453,9 @@ AnyCommand = (
     | PasskeyList
     | PasskeyRemove
     | PaymentAddCard
+    | GuardianList
+    | GuardianApprove
+    | GuardianDecline
     | WalletList
 )
 ClientMessage = Auth | Resume | Heartbeat | AnyCommand
@@ -428,5 +477,8 @@ COMMANDS: tuple[type[Command], ...] = (
     PasskeyList,
     PasskeyRemove,
     PaymentAddCard,
+    GuardianList,
+    GuardianApprove,
+    GuardianDecline,
     WalletList,
 )

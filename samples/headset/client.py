@@ -33,6 +33,8 @@ CHANGING = frozenset(
         "order.pay_link",
         "order.cancel",
         "payment.authenticate",
+        "guardian.approve",
+        "guardian.decline",
         "passkey.add",
         "passkey.remove",
     }

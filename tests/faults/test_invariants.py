@@ -165,6 +165,18 @@ DAMAGE = {
         ("gateway", "UPDATE mint SET amount = 2"),
         ("gateway", "UPDATE token_item SET cap = '0'"),
     ],
+    "the guardian's word": [
+        (
+            "vault",
+            "INSERT INTO vault_guardian_approval SELECT 'apr_1', 'alw_1', 'ord_1', 'cus_1', 'mer_1', 1, 'EUR', "
+            "1, 'approved', NULL, 1, 1",
+        ),
+        (
+            "gateway",
+            "INSERT INTO guardian_request SELECT 'apr_1', 'ord_1', 'mer_1', 'cus_1', 'cus_2', 'alw_1', 'op_1', "
+            "'done', 'EUR', 2, 1, 1, 1, 1, 1, NULL",
+        ),
+    ],
     "no secret in any file": [
         ("gateway", "UPDATE customer_order SET reason = 'paid with 4242 4242 4242 4242'"),
         ("acquirer", "UPDATE acquirer_operation SET failure = '4242424242424242'"),

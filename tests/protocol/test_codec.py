@@ -9,7 +9,7 @@ import pytest
 from gateway.kernel.errors import VitrineError
 from gateway.kernel.events.model import RecordedEvent
 from gateway.protocol.codec import UnreadableError, decode, encode_event, encode_message, error_body
-from gateway.protocol.messages import MESSAGE_BYTES, Auth, OrderGet, QuoteCreate
+from gateway.protocol.messages import MESSAGE_BYTES, Auth, OrderGet, OrderPlace, QuoteCreate
 
 
 def quote(**changes: object) -> dict[str, object]:
@@ -76,6 +76,20 @@ def test_a_client_sent_price_is_refused(name: str) -> None:
     item = {"sku": "A", "format": "digital", "quantity": 1, name: 1}
     assert code_of(json.dumps(quote(items=[item])))[0] == "price.client_sent"
     assert code_of(json.dumps(quote(**{name: 1})))[0] == "price.client_sent"
+
+
+def test_each_kind_of_consent_is_given_once() -> None:
+    consent = {
+        "kind": "digital_content_start",
+        "text_version": "v1",
+        "locale": "de",
+        "at": "2026-11-22T10:00:00Z",
+    }
+    body = {"quote_id": "quo_1", "payment_method_id": "pm_1", "consents": [consent]}
+    place = {"id": "c1", "type": "order.place", "key": "k", "body": body}
+    assert isinstance(decode(json.dumps(place)), OrderPlace)
+    twice = {**place, "body": {**body, "consents": [consent, {**consent, "locale": "en"}]}}
+    assert code_of(json.dumps(twice)) == ("message.invalid", "c1", "$.body")
 
 
 def test_a_changing_command_needs_a_key() -> None:

@@ -9,12 +9,14 @@ import httpx
 
 
 async def bank_page(http: httpx.AsyncClient, page: str) -> str:
-    """Return the address of the bank's page that a hosted page leads to."""
+    """Follow a hosted page's link to the bank, as this browser; returns the address of the bank's page."""
     shown = await http.get(page)
     assert shown.status_code == 200, shown.text
     found = re.search(r'id="bank"[^>]*href="([^"]+)"', shown.text)
     assert found is not None, "the hosted page leads to no bank"
-    return html.unescape(found.group(1))
+    sent = await http.get(html.unescape(found.group(1)))
+    assert sent.status_code == 303, sent.text
+    return sent.headers["location"]
 
 
 async def decide(http: httpx.AsyncClient, page: str, decision: str = "approve") -> httpx.Response:

@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     money_promises.operations,
     money_promises.effects_once,
     money_promises.ledger,
+    money_promises.guardians,
     order_promises.amounts,
     order_promises.ends,
     order_promises.streams,

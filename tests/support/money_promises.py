@@ -199,6 +199,32 @@ def effects_once(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             yield Violation(promise, order_id, f"more than one authorization stands: {held}")
 
 
+def guardians(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """The vault has a guardian's yes exactly where the guardian has said it, and for no more than was asked."""
+    promise = "the guardian's word"
+    asked = {row["approval_id"]: row for row in evidence.rows("SELECT * FROM guardian_request")}
+    known = {
+        row["approval_id"]: row
+        for row in evidence.rows("SELECT * FROM vault_guardian_approval", database="vault")
+    }
+    for approval_id, theirs in known.items():
+        mine = asked.get(approval_id)
+        if mine is None:
+            yield Violation(promise, approval_id, "the vault has it, nobody was asked")
+            continue
+        said_yes = mine["state"] in ("approved", "done", "refused")
+        if theirs["state"] in ("approved", "used") and not said_yes:
+            yield Violation(promise, approval_id, f"{mine['state']} here, {theirs['state']} at the vault")
+        for ours, its in (("amount_minor", "max_amount_minor"), ("currency", "currency")):
+            if mine[ours] != theirs[its]:
+                yield Violation(promise, approval_id, f"asked {mine[ours]}, approved {theirs[its]}")
+    for approval_id, mine in asked.items():
+        if mine["state"] == "done" and approval_id not in known:
+            yield Violation(promise, approval_id, "done, and the vault has not heard of it")
+        if at_rest and mine["state"] == "approved":
+            yield Violation(promise, approval_id, "approved, and the vault was not told")
+
+
 def ledger(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     """Every transaction sums to zero per unit, and what is posted and pending follows from intents and legs."""
     promise = "the books"
@@ -265,15 +291,24 @@ def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         provider = terms.get("provider", "simulated")
         drawers: dict[str, int] = defaultdict(int)
         for counted in evidence.rows(
-            "SELECT o.amount_minor, c.drawer FROM payment_operation o JOIN cash_collection c "
+            "SELECT o.kind, o.amount_minor, c.drawer FROM payment_operation o JOIN cash_collection c "
             "USING (operation_id) WHERE o.order_id = ? AND o.state = 'succeeded'",
             row["order_id"],
         ):
-            drawers[counted["drawer"]] += counted["amount_minor"]
+            sign = -1 if counted["kind"] == "refund" else 1
+            drawers[counted["drawer"]] += sign * counted["amount_minor"]
         for drawer, amount in drawers.items():
             expected[merchant, f"asset:cash:{drawer}", unit] += amount
-        kept = row["captured_minor"] - row["refunded_minor"] - sum(drawers.values())
+        elsewhere = total(
+            evidence.rows(
+                "SELECT amount_minor FROM payment_operation WHERE order_id = ? AND state = 'succeeded' "
+                "AND kind = 'payout' AND leg_id IS NOT NULL",
+                row["order_id"],
+            )
+        )
+        kept = row["captured_minor"] - (row["refunded_minor"] - elsewhere) - sum(drawers.values())
         expected[merchant, f"asset:clearing:{provider}", unit] += kept
+        expected[merchant, "asset:clearing:simulated", unit] -= elsewhere
     for payout in evidence.rows("SELECT * FROM refund_request WHERE way = 'payout'"):
         merchant, unit = payout["merchant_id"], payout["currency"]
         expected[merchant, "expense:goodwill", unit] += payout["done_minor"]

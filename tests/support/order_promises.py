@@ -10,6 +10,7 @@ from gateway.orders.model import LegState, needs_money
 from gateway.orders.purchase import LONGEST_UNPAID_MS
 from tests.support.evidence import MOOT, Evidence
 from tests.support.promises import Violation, by, total
+from tests.support.token_promises import DELIVERED
 
 _ENDS = {"completed": "order.completed", "canceled": "order.canceled", "refunded": "order.refunded"}
 _ENDED_LEGS = {"captured", "capture_failed", "returned", "canceled", "failed"}
@@ -55,8 +56,11 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
                 yield Violation(promise, leg["leg_id"], f"{leg['kind']} capture_failed")
         linked = evidence.count("pay_link", "order_id = ?", order_id)
         held = state == "confirmed" and order["pay_until_ms"] is not None
+        asked = evidence.count("guardian_request", "order_id = ?", order_id)
         kept_ms = (order["pay_until_ms"] or 0) - order["created_at_ms"]
-        if kept_ms > LONGEST_UNPAID_MS and not linked and not held:
+        # Whoever has begun to pay in time may finish.
+        paying = intents[order_id]["state"] in ("authorizing", "requires_action")
+        if kept_ms > LONGEST_UNPAID_MS and not linked and not held and not asked and not paying:
             yield Violation(promise, order_id, "reserved for too long without a payment")
         if state in _ENDS and any(needs_money(LegState(leg["state"])) for leg in mine):
             yield Violation(promise, order_id, f"{state} with legs {dict(states)}")
@@ -94,13 +98,16 @@ def streams(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         yield Violation(promise, name, "events without a stream")
 
 
+_SUBJECTS = ("order_id", "payment_method_id", "passkey_id")
+
+
 def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     """Every fact is told once and nothing else is told: counted from the facts' own tables."""
     promise = "facts and events"
     told: Counter[tuple[str, str]] = Counter()
     for event in evidence.rows("SELECT type, body FROM event"):
         body = json.loads(event["body"])
-        told[event["type"], body.get("order_id") or body["payment_method_id"]] += 1
+        told[event["type"], next(body[name] for name in _SUBJECTS if name in body)] += 1
         if "leg_id" in body:
             told[event["type"], body["leg_id"]] += 1
     for kind, subject in _once(evidence):
@@ -115,7 +122,7 @@ def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         if told["payment.refunded", row["leg_id"]] != row["n"]:
             yield Violation(promise, row["leg_id"], f"{row['n']} refunds were not told as often")
         told["payment.refunded", row["leg_id"]] = 0
-    counted = {"order.placed", "order.confirmed", "payment.authorized", *_ENDS.values()}
+    counted = {"order.placed", "order.confirmed", "payment.authorized", "passkey.added", *_ENDS.values()}
     per_leg = {
         "token.minted",
         "entitlement.granted",
@@ -153,10 +160,12 @@ def _once(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if state == "refunded" and completed[order_id]:
             yield "order.completed", order_id
     for leg in evidence.rows("SELECT * FROM leg"):
-        if leg["token"] is not None:
+        if leg["kind"] == "mint" and leg["state"] in DELIVERED:
             yield "token.minted", leg["leg_id"]
         if leg["state"] in ("captured", "returning", "returned") and not leg["amount_minor"]:
             yield "payment.captured", leg["leg_id"]
+    for row in evidence.rows("SELECT passkey_id FROM passkey"):
+        yield "passkey.added", row["passkey_id"]
     for row in evidence.rows("SELECT leg_id, state FROM entitlement"):
         yield "entitlement.granted", row["leg_id"]
         if row["state"] == "revoked":

@@ -24,7 +24,8 @@ from wallets.minting.contract.calls import (
 _ON_CHAIN = ("minted", "final")
 _ENTITLED = {"captured": ["granted"], "returning": ["revoked"], "returned": ["revoked"]}
 """The entitlements of a leg in this state; in any other it has none."""
-_DELIVERED = ("fulfilled", "captured", "capture_failed", "returning", "returned")
+DELIVERED = ("fulfilled", "captured", "capture_failed", "returning", "returned")
+"""The states of a leg whose mint was in a block."""
 
 
 class ChainCopy:
@@ -97,12 +98,14 @@ def _legs(evidence: Evidence, mints: list[Row], at_rest: bool) -> Iterator[Viola
             continue
         mint = by_leg.pop(leg["leg_id"], [None])[0]
         state = None if mint is None else mint["state"]
-        if (leg["state"] in _DELIVERED) != (state in _ON_CHAIN):
+        # A reorganization took the block of its mint, and there was no second.
+        lost = state == "skipped" and leg["token"] is None and leg["state"] in DELIVERED
+        if (leg["state"] in DELIVERED) != (state in _ON_CHAIN or lost):
             yield Violation(promise, leg["leg_id"], f"leg {leg['state']}, mint {state}")
         if at_rest and state in ("queued", "claimed", "sent", "minted"):
             yield Violation(promise, leg["leg_id"], f"mint still {state}")
         returned = mint is not None and mint["return_state"] == "returned"
-        if at_rest and returned != (leg["state"] == "returned"):
+        if at_rest and (returned or lost) != (leg["state"] == "returned"):
             yield Violation(promise, leg["leg_id"], f"leg {leg['state']}, token returned: {returned}")
     for leg_id in by_leg:
         yield Violation(promise, leg_id, "minted without a leg")
