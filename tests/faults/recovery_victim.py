@@ -26,7 +26,7 @@ POINTS: dict[str, Point] = {
     # The order's unit; after: committed, not answered.
     "placed": Point("gateway.commands.customer", "place"),
     # The vault has recorded the authorization; the provider is asked, and has answered.
-    "recorded_at_the_vault": Point("wallets.vault.service", "begin_authorize"),
+    "recorded_at_the_vault": Point("wallets.vault.sending", "begin_authorize"),
     "sent_to_the_provider": Point("wallets.vault.providers.simulated", "SimulatedAcquirer.authorize"),
     "answered_by_the_provider": Point("wallets.vault.service", "VaultService.authorize"),
     # The answer, its ledger entries, events and next tasks: one unit, so both sides of it are of one kind.

@@ -2,7 +2,9 @@
 
 The gateway is a real one without workers: the test claims the tasks itself, performs them in any order, loses
 answers before and after the vault acted, records them twice or late, and moves the clock by minutes or days,
-so that authorizations run out. At the end everything is allowed to finish, and every promise is checked.
+so that authorizations run out. After each step the amounts of every intent are compared with its operations,
+and triggers see every move of every state; at the end everything is allowed to finish, and every promise is
+checked.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sqlite3
 import tempfile
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,10 +44,12 @@ from gateway.orders.renewal_sweep import plan_renewals
 from gateway.payments.refunds_model import RefundWay
 from gateway.protocol.messages import OrderCancel, OrderPay, OrderPlace, QuoteCreate
 from gateway.settings import Settings
+from tests.support import money_promises
 from tests.support.evidence import Evidence
 from tests.support.gateway import CONSENT, address
 from tests.support.invariants import violations
 from tests.support.seed import SAMPLES
+from tests.support.watched_moves import seen_moves, watch_moves
 from wallets.vault.port import CardEntry, Initiation, OperationResult, OperationStatus
 from wallets.vault.providers import simulated
 from wallets.vault.providers.port import AuthorizeOrder
@@ -285,8 +290,34 @@ def test_p3_money_is_right_after_any_sequence(plain_seed: Path, steps: list[Any]
         asyncio.run(_run(plain_seed, folder / "data", steps, seed))
         found = violations(folder / "data", at_rest=True)
         assert not found, "\n".join(map(str, found))
+        assert not seen_moves(folder / "data")
     finally:
         shutil.rmtree(folder)
+
+
+def test_p3_the_watch_sees_what_left_an_end_and_what_was_too_much(plain_seed: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    bought: list[Any] = [("buy", 0, 1), ("work", 12, "none"), ("ship", 0, 0), ("work", 12, "none")]
+    asyncio.run(_run(plain_seed, data_dir, bought, 1))
+    assert seen_moves(data_dir) == []
+    spoiled = {
+        "gateway": (
+            "UPDATE payment_operation SET state = 'created' WHERE kind = 'capture'",
+            "UPDATE payment_intent SET captured_minor = authorized_minor + 1",
+            "UPDATE payment_intent SET captured_minor = authorized_minor",
+        ),
+        "vault": ("UPDATE vault_operation SET state = 'sent' WHERE kind = 'authorize'",),
+    }
+    for database, statements in spoiled.items():
+        with closing(sqlite3.connect(data_dir / f"{database}.db")) as connection:
+            # The tables would refuse the amount by themselves.
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            for statement in statements:
+                assert connection.execute(statement).rowcount == 1
+            connection.commit()
+    seen = [(place, said) for place, _, said in seen_moves(data_dir)]
+    assert seen[0] == ("payment_operation", "succeeded>created")
+    assert [place for place, _ in seen] == ["payment_operation", "payment_intent", "vault_operation"]
 
 
 async def _run(plain_seed: Path, data_dir: Path, steps: list[Any], seed: int) -> None:
@@ -298,8 +329,11 @@ async def _run(plain_seed: Path, data_dir: Path, steps: list[Any], seed: int) ->
     try:
         world = World(gateway, clock, random.Random(seed))
         await world.begin()
+        watch_moves(data_dir)
         for step in steps:
             await world.step(*step)
+            found = list(money_promises.intents(Evidence(data_dir), at_rest=False))
+            assert not found, f"after {step}:\n" + "\n".join(map(str, found))
         await world.finish(data_dir)
     finally:
         await gateway.close()

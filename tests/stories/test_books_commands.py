@@ -11,7 +11,9 @@ from typer.testing import CliRunner, Result
 from gateway.cli import app
 from gateway.kernel.clock import utc_datetime
 from gateway.ledger.chart import kind_of
+from gateway.ledger.days import end_of
 from tests.ledger.exports.datev_validator import validate
+from tests.ledger.exports.test_beancount import our_sums, their_sums
 from tests.support.buying import buy, ended
 from tests.support.gateway import opened
 from tests.support.peers import bean_check
@@ -22,7 +24,7 @@ from wallets.vault.providers.settlement import bank_csv, settlement_csv
 runner = CliRunner()
 
 
-async def test_a_days_purchases_are_reconciled_checked_and_exported(seed: Seed, tmp_path: Path) -> None:
+async def test_l10_a_days_purchases_are_reconciled_checked_and_exported(seed: Seed, tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with opened(seed, data) as shop:
         customer = await shop.customer("visa", "capture_declined")
@@ -67,10 +69,13 @@ async def test_a_days_purchases_are_reconciled_checked_and_exported(seed: Seed, 
             assert done.exit_code == 0, done.output
         shown = await asyncio.to_thread(vitrine, "balances", "--merchant", slug)
         assert "asset:bank:main" in shown.output, shown.output
+        merchant = shop.gateway.context.catalog.current.merchant_by_slug(slug).merchant_id
+        ours = await our_sums(shop.gateway.context.store, end_of(str(day)), merchant)
     written = sorted((tmp_path / "out").iterdir())
     (ledger,) = [path for path in written if path.suffix == ".beancount"]
     result = bean_check(ledger)
     assert (result.returncode, result.stderr) == (0, "")
+    assert ours and await asyncio.to_thread(their_sums, ledger) == ours
     batches = [path for path in written if path.name.startswith("EXTF_")]
     assert batches and all(validate(path.read_bytes()).problems == [] for path in batches)
     with sqlite3.connect(data / "gateway.db") as connection:

@@ -46,8 +46,8 @@ def their_sums(path: Path) -> dict[tuple[str, str], str]:
     return {(account, currency): value for account, currency, value in told["sums"] if float(value)}
 
 
-async def our_sums(store: Store, until_ms: int) -> dict[tuple[str, str], str]:
-    found = await store.read(lambda reader: account_balances(reader, MERCHANT, until_ms))
+async def our_sums(store: Store, until_ms: int, merchant: str = MERCHANT) -> dict[tuple[str, str], str]:
+    found = await store.read(lambda reader: account_balances(reader, merchant, until_ms))
     return {
         (account_name(one.account), one.unit): decimal(one.amount, one.unit)
         for one in found

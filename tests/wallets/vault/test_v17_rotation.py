@@ -20,6 +20,7 @@ from wallets.vault.kms_local import LocalKms
 from wallets.vault.port import OperationStatus, StoredMethod
 from wallets.vault.providers import test_cards
 from wallets.vault.rotation import Rotated, destroy_key, next_key_id, resume, rotate, rows_under
+from wallets.vault.tables import attempt
 
 __all__ = ["vaults"]
 RECORDS, FINGERPRINTS = KeyPurpose.RECORDS, KeyPurpose.FINGERPRINTS
@@ -251,7 +252,7 @@ async def test_v17_fingerprint_rotation_records_each_access_and_keeps_what_netwo
     vault = await vaults.open()
     tokens = await stored(vaults, vault, 3)
     ((old,),) = vaults.sql("SELECT DISTINCT fingerprint FROM vault_method")
-    await vault.store.write(lambda uow: uow.core(rotation_work.attempt.insert().values(attempt_of(old))))
+    await vault.store.write(lambda uow: uow.core(attempt.insert().values(attempt_of(old))))
     await change(vaults, vault, FINGERPRINTS, "fingerprint-2")
     read = vaults.sql("SELECT object_id FROM vault_audit WHERE action = 'method.read' ORDER BY object_id")
     assert [row[0] for row in read] == sorted(token.payment_method_id for token in tokens)
@@ -262,7 +263,7 @@ async def test_v17_fingerprint_rotation_records_each_access_and_keeps_what_netwo
 
 def attempt_of(fingerprint: bytes) -> dict[str, Any]:
     return {
-        **{column.name: "x" for column in rotation_work.attempt.columns},
+        **{column.name: "x" for column in attempt.columns},
         "fingerprint": bytes(fingerprint),
         "at_ms": 1,
         "counts": 1,
