@@ -24,8 +24,9 @@ from wallets.vault.credentials import Role
 from wallets.vault.embedded import EmbeddedVault, open_embedded_vault
 from wallets.vault.http.access import Access
 from wallets.vault.http.api import create_vault_api
-from wallets.vault.http.serving import VaultServer, listen
+from wallets.vault.http.serving import VaultServer
 from wallets.vault.http.settings import VaultSettings
+from wallets.vault.listening import listen
 from wallets.vault.port import CardEntry
 from wallets.vault.providers.test_cards import VISA
 from wallets.vault.remote import RemoteVault

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from gateway.cli_acquirer import acquirer
 from gateway.cli_books import books
 from gateway.cli_vault import vault
 
@@ -32,6 +33,7 @@ app.add_typer(merchants, name="merchants")
 app.add_typer(devices, name="devices")
 app.add_typer(vault, name="vault")
 app.add_typer(books, name="books")
+app.add_typer(acquirer, name="acquirer")
 
 _out = Console()
 _err = Console(stderr=True)

@@ -6,7 +6,8 @@ These commands use the database alone, so they also work beside a gateway that i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from gateway.catalog.model import Merchant
     from gateway.catalog.service import Catalog
     from gateway.kernel.store.unit import Store
+    from gateway.payments.settlement.files import SettlementFile
+    from gateway.settings import Settings
+    from wallets.vault.port import Vault
 
 books = typer.Typer(no_args_is_help=True, help="Accounts, reconciliation and exports.")
 
@@ -118,10 +122,11 @@ def reconcile(
 ) -> None:
     """Import files and list everything that does not agree; exits with 1 if anything does not.
 
-    Importing a file again posts nothing.
+    Importing a file again posts nothing. What a provider lists as done and is undecided here is settled in
+    the vault; its order hears of that from there, and the next run finds the line in order.
     """
     from gateway.kernel.errors import InvalidError
-    from gateway.payments.settlement.files import MOST_BYTES, BankFile, read_file
+    from gateway.payments.settlement.files import MOST_BYTES, BankFile, SettlementFile, read_file
     from gateway.payments.settlement.importing import import_file
     from gateway.payments.settlement.model import OPERATOR
     from gateway.payments.settlement.report import report_on
@@ -145,6 +150,8 @@ def reconcile(
             _say(_out, f"{file.name}: {done.new_lines} new lines, {done.posted} transactions posted")
             for key in done.changed:
                 _say(_out, f"changed  {file.source}  {key}  was imported before with other contents", "red")
+            if isinstance(file, SettlementFile):
+                await _settle_undecided(store, file, data_dir)
         report = await report_on(store, ordered)
         for (kind, currency), amount in sorted(report.gross.items()):
             _say(_out, f"{kind:>12} {amount:>16} {currency}")
@@ -215,6 +222,53 @@ def export(
     _with_books(data_dir, work)
 
 
+async def _settle_undecided(store: Store, file: SettlementFile, data_dir: Path | None) -> None:
+    """Tell the vault what the file lists as done and is undecided here. The vault is opened only for that."""
+    from gateway.payments.settlement.catching_up import tell_vault, undecided
+
+    listed = await undecided(store, file.source, file.file_hash)
+    if not listed:
+        return
+    async with _vault(_settings(data_dir)) as vault:
+        for result in await tell_vault(vault, listed):
+            _say(_out, f"{result.operation_id}: undecided here, {result.status} in the vault now")
+
+
+@asynccontextmanager
+async def _vault(settings: Settings) -> AsyncIterator[Vault]:
+    """A gateway's vault: the process that has it, or its files, also while the gateway uses them."""
+    if settings.vault_url:
+        import ssl
+
+        from wallets.vault.remote import RemoteVault
+
+        authority = settings.vault_authority
+        trust = ssl.create_default_context(cafile=authority) if authority else None
+        async with RemoteVault(settings.vault_url, settings.vault_secret(), trust=trust) as remote:
+            yield remote
+        return
+    from gateway.kernel.clock import SystemClock
+    from gateway.kernel.ids import TimeSortedIds
+    from wallets.vault.embedded import open_embedded_vault
+
+    clock = SystemClock()
+    embedded = await open_embedded_vault(settings.data_dir, clock, TimeSortedIds(clock))
+    try:
+        yield embedded
+    finally:
+        await embedded.close()
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    from gateway.settings import Settings, SettingsError
+
+    try:
+        return Settings.load() if data_dir is None else Settings.load(data_dir=data_dir)
+    except SettingsError as error:
+        _say(_err, str(error), "red")
+        raise typer.Exit(2) from None
+
+
 def _with_books(data_dir: Path | None, work: Callable[[Store, Catalog], Awaitable[None]]) -> None:
     """Open the database and the catalog, do the work, close."""
     from gateway.app import open_store
@@ -224,14 +278,9 @@ def _with_books(data_dir: Path | None, work: Callable[[Store, Catalog], Awaitabl
     from gateway.kernel.events.log import EventLog
     from gateway.kernel.ids import TimeSortedIds
     from gateway.logs import ensure_configured
-    from gateway.settings import Settings, SettingsError
 
     ensure_configured()
-    try:
-        settings = Settings.load() if data_dir is None else Settings.load(data_dir=data_dir)
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
+    settings = _settings(data_dir)
     if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
         _say(_err, f"there are no books in {settings.data_dir}", "red")
         raise typer.Exit(2)

@@ -138,11 +138,11 @@ class DelegatedPayments:
     async def _answered(self, request: Request) -> tuple[Answer, bool]:
         """Answer, with ACP's words for what goes wrong on our side."""
         try:
-            found = await self._answer(request)
-            now_ms = self._clock.now_ms()
-            if now_ms >= self._swept_at_ms + _SWEEP_EVERY_MS:
-                self._swept_at_ms = now_ms
-                await self.forgetting.sweep()
+            caller = await self._caller(request)
+            # What is done on the way, forgetting others' cards too, is done by who asked.
+            with acting_as(Actor("agent", caller, origin_of(request))):
+                found = await self._answer(request, caller)
+                await self._sweep_now_and_then()
         except (AcpError, ClientDisconnect):
             raise
         except UnavailableError:
@@ -153,9 +153,14 @@ class DelegatedPayments:
             raise AcpError(500, "internal_error", "Something failed here.", kind="processing_error") from None
         return found
 
-    async def _answer(self, request: Request) -> tuple[Answer, bool]:
+    async def _sweep_now_and_then(self) -> None:
+        now_ms = self._clock.now_ms()
+        if now_ms >= self._swept_at_ms + _SWEEP_EVERY_MS:
+            self._swept_at_ms = now_ms
+            await self.forgetting.sweep()
+
+    async def _answer(self, request: Request, caller: str) -> tuple[Answer, bool]:
         """Check what needs no state, claim the key, then do it."""
-        caller = await self._caller(request)
         key = _request_key(request, caller)
         _check_version(request)
         document, body = await self._body(request, caller)
@@ -163,13 +168,12 @@ class DelegatedPayments:
         own = await self._claimed(key, document, terms.customer_id)
         if isinstance(own, Answer):
             return own, True
-        with acting_as(Actor("agent", caller, origin_of(request))):
-            try:
-                return await self._perform(key, own, body, card, terms), False
-            except Exception:
-                # Nothing is kept of a request that failed; an answer that was kept already stays.
-                await self._store.write(lambda uow: acp_idempotency.release(uow, key, own))
-                raise
+        try:
+            return await self._perform(key, own, body, card, terms), False
+        except Exception:
+            # Nothing is kept of a request that failed; an answer that was kept already stays.
+            await self._store.write(lambda uow: acp_idempotency.release(uow, key, own))
+            raise
 
     async def _caller(self, request: Request) -> str:
         try:

@@ -14,7 +14,7 @@ from sqlalchemy import Text, bindparam, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from gateway.kernel.store.statements import Statement, insert_new
-from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.store.unit import Reader, UnitOfWork
 from wallets.vault.decline_data import Blocks
 from wallets.vault.declines import CAPS, caps_of, network_of, ruling
 from wallets.vault.model import OperationState, Refusal
@@ -69,6 +69,30 @@ _DECLINED = Statement(
         wait_until_ms=bindparam("wait_until_ms"),
     )
 )
+_LASTING = or_(
+    attempt.c.blocks != Blocks.NONE.value,
+    attempt.c.at_ms > bindparam("counting_since_ms"),
+)
+_KNOWN_UNDER = Statement(
+    select(attempt.c.operation_id)
+    .where(
+        # Without a key: of a version that did not keep it.
+        or_(attempt.c.fingerprint_key_id == bindparam("key_id"), attempt.c.fingerprint_key_id.is_(None)),
+        attempt.c.fingerprint.is_not(None),
+    )
+    .limit(1)
+)
+_NEEDED_UNDER = Statement(
+    select(attempt.c.operation_id)
+    .where(attempt.c.fingerprint_key_id == bindparam("key_id"), _LASTING)
+    .limit(1)
+)
+REFINGERPRINT = Statement(
+    update(attempt)
+    .where(attempt.c.fingerprint == bindparam("old_fingerprint"))
+    .values(fingerprint=bindparam("new_fingerprint"), fingerprint_key_id=bindparam("new_key_id"))
+)
+"""What networks count of a card goes on counting under its new fingerprint."""
 _FORGET = Statement(delete(attempt).where(attempt.c.operation_id == bindparam("operation_id")))
 _WHERE_DECLINED = Statement(
     select(method, allowance.c.merchant_id, allowance.c.order_id)
@@ -80,6 +104,17 @@ _WHERE_DECLINED = Statement(
 def has_history(stored: Any) -> bool:
     """Whether the card of a row of `METHOD` was recorded here."""
     return stored.latest_by_fingerprint is not None or stored.latest_by_account_reference is not None
+
+
+def are_known_under(reader: Reader, key_id: str) -> bool:
+    """Whether attempts may still be known by fingerprints under this key."""
+    return reader.row(_KNOWN_UNDER, {"key_id": key_id}) is not None
+
+
+def need_key(reader: Reader, key_id: str) -> bool:
+    """Whether what networks forbid or count would be forgotten with this key of fingerprints."""
+    values = {"key_id": key_id, "counting_since_ms": reader.now_ms - LONGEST_MS}
+    return reader.row(_NEEDED_UNDER, values) is not None
 
 
 def refusal(uow: UnitOfWork, request: Authorize, stored: Any) -> Refusal | None:
@@ -108,6 +143,7 @@ def reserve(uow: UnitOfWork, request: Authorize, stored: Any) -> None:
         {
             "operation_id": request.operation_id,
             **_card_of(stored),
+            "fingerprint_key_id": stored.fingerprint_key_id,
             "network": network_of(stored.kind, stored.brand),
             "at_ms": uow.now_ms,
             "code": None,
@@ -145,6 +181,7 @@ def declined(uow: UnitOfWork, row: Any, answer: Decline) -> None:
         {
             "operation_id": row.operation_id,
             **card,
+            "fingerprint_key_id": found.fingerprint_key_id,
             "network": network,
             # When it was sent: that is when the network counts it.
             "at_ms": row.sent_at_ms,

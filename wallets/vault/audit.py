@@ -51,6 +51,8 @@ class Action(StrEnum):
     ALLOWANCE_REVOKE = "allowance.revoke"
     APPROVAL = "approval.decide"
     """A guardian's word was taken; the approval, detail: its allowance. Outcome: what it is now."""
+    OPERATION_SETTLE = "operation.settle"
+    """A caller settled an unknown operation by the provider's settlement file; the operation."""
     ACCESS = "access"
     """A caller was refused at the door; the resource asked for."""
     CREDENTIAL = "credential.change"

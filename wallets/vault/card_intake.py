@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import bindparam, select
 
 from gateway.kernel.clock import Clock
-from gateway.kernel.errors import InvalidError, UnavailableError
+from gateway.kernel.errors import UnavailableError
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from wallets.vault import card_sessions, methods
 from wallets.vault.card_keys import CardKeys
 from wallets.vault.card_sessions import SessionState
+from wallets.vault.feeds import CARD_ENTRIES, page_of
 from wallets.vault.port import CardEntry, CardKey, CardSession, MethodPage, StoredMethod
 from wallets.vault.sealed_cards import give_back, open_sealed_card
 from wallets.vault.tables import card_entry, method
@@ -24,20 +25,10 @@ from wallets.vault.tokenizing import AlsoStored
 
 _MOST_PER_PAGE = 500
 _PAGE = Statement(
-    select(*method.c, card_entry.c.entry_id, card_entry.c.entered_at_ms)
+    select(*method.c, card_entry.c.entry_id, card_entry.c.feed_no)
     .join(method, method.c.payment_method_id == card_entry.c.payment_method_id)
-    .where(
-        or_(
-            card_entry.c.entered_at_ms > bindparam("at_ms"),
-            and_(
-                card_entry.c.entered_at_ms == bindparam("at_ms"),
-                card_entry.c.entry_id > bindparam("entry_id"),
-            ),
-        ),
-        card_entry.c.entered_at_ms <= bindparam("until_ms"),
-        method.c.removed_at_ms.is_(None),
-    )
-    .order_by(card_entry.c.entered_at_ms, card_entry.c.entry_id)
+    .where(CARD_ENTRIES.after, method.c.removed_at_ms.is_(None))
+    .order_by(*CARD_ENTRIES.order)
     .limit(bindparam("most"))
 )
 
@@ -54,14 +45,12 @@ class CardIntake:
         keys: CardKeys,
         tokenize: Tokenize,
         *,
-        settled_after_ms: int,
         pages_url: str = "",
     ) -> None:
         self._store = store
         self._clock = clock
         self.keys = keys
         self._tokenize = tokenize
-        self._settled_after_ms = settled_after_ms
         self.pages_url = pages_url
         """Where browsers reach the pages; empty where the program around the vault knows."""
 
@@ -115,21 +104,13 @@ class CardIntake:
 
     async def methods_since(self, cursor: str, limit: int) -> MethodPage:
         """Return the next page. Raises InvalidError ``vault.cursor_malformed``."""
-        at_text, _, entry_id = cursor.partition(".")
-        if cursor and not (at_text.isascii() and at_text.isdigit() and len(at_text) <= 18 and entry_id):
-            raise InvalidError("vault.cursor_malformed", "Not a cursor of this vault.")
+        since = CARD_ENTRIES.cursor(cursor)
+        most = max(1, min(limit, _MOST_PER_PAGE))
+        await CARD_ENTRIES.catch_up(self._store, most)
 
         def query(reader: Reader) -> MethodPage:
-            rows = reader.rows(
-                _PAGE,
-                {
-                    "at_ms": int(at_text or -1),
-                    "entry_id": entry_id,
-                    "until_ms": reader.now_ms - self._settled_after_ms,
-                    "most": max(1, min(limit, _MOST_PER_PAGE)),
-                },
-            )
-            end = f"{rows[-1].entered_at_ms}.{rows[-1].entry_id}" if rows else cursor
+            rows = page_of(reader, _PAGE, since, most)
+            end = CARD_ENTRIES.cursor_at(rows[-1].feed_no, rows[-1].entry_id) if rows else cursor
             return MethodPage(tuple(map(methods.stored_method, rows)), end)
 
         return await self._store.read(query)

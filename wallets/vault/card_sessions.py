@@ -95,7 +95,7 @@ _FREE = Statement(
     .values(busy_until_ms=0)
 )
 _FORGET = Statement(delete(card_session).where(card_session.c.expires_at_ms <= bindparam("until_ms")))
-_ENTERED = insert_into(card_entry)
+_ENTERED = insert_into(card_entry, without=["feed_no"])
 
 
 def new_secret() -> str:
@@ -201,6 +201,8 @@ def announce(uow: UnitOfWork, payment_method_id: str | None) -> None:
     """Let gateways know of a method that this unit stores without them; None: it is not stored yet."""
     if payment_method_id is None:
         return
+    # Who has not read the one before reads of the method here.
+    uow.run(methods.FORGET_ENTRIES, {"its_method": payment_method_id})
     uow.run(
         _ENTERED,
         {

@@ -1,34 +1,48 @@
 """How often one card number may fail its check within a day, however many pages, customers or callers try it.
 
-Somebody who tries codes or expiries on a number needs many checks of it; its holder needs a few. Numbers are
-known here by a code under a key that exists in this process only, and only while they count: it is the limit
-of one process, and begins anew with it.
+Somebody who tries codes or expiries on a number needs many checks of it; its holder needs a few. Declined
+checks are kept for the day in which they count, under a code of the number that needs a key of the KMS, so
+that neither a restart nor another process of the same vault begins anew. Checks under way are counted by
+each process for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.kernel.clock import Clock
+from sqlalchemy import bindparam, func, select
+
 from gateway.kernel.errors import InvalidError
+from gateway.kernel.ids import Id
+from gateway.kernel.store.statements import Statement, insert_into
+from gateway.kernel.store.unit import Reader, Store, UnitOfWork
+from wallets.vault.keys import KeyRing
+from wallets.vault.kms import KeysUnavailableError, KeyUseError, Kms
 from wallets.vault.port import DeclineClass
 from wallets.vault.secret import Secret
+from wallets.vault.tables import card_decline
 
 MOST_DECLINED = 10
 WITHIN_MS = 24 * 3_600_000
-_MOST_REMEMBERED = 100_000
-"""Numbers; beyond that those that failed longest ago are forgotten."""
+_PURPOSE = b"vitrine.vault.card-testing.v1\x00"
+
+_COUNT = Statement(
+    select(func.count().label("declined")).where(
+        card_decline.c.card_code == bindparam("card_code"), card_decline.c.at_ms > bindparam("since_ms")
+    )
+)
+_INSERT = insert_into(card_decline)
+
+
+class CardDeclineId(Id):
+    prefix = "cdc"
 
 
 @dataclass(slots=True, eq=False)
 class _Card:
-    declined_at_ms: deque[int] = field(default_factory=deque)
     users: int = 0
     under_way: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -37,26 +51,30 @@ class _Card:
 class CardTesting:
     """Counts declined checks. Checks under way count as if declined; more than fit wait for their end."""
 
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, store: Store, kms: Kms, ring: KeyRing) -> None:
+        self._store = store
+        self._kms = kms
+        self._ring = ring
         self._cards: dict[bytes, _Card] = {}
+        """Those that are being checked now."""
 
     @asynccontextmanager
-    async def check(self, number: Secret, clock: Clock) -> AsyncIterator[None]:
+    async def check(self, number: Secret, now_ms: int) -> AsyncIterator[None]:
         """Wrap the check of a card; InvalidError ``card.declined`` from inside counts.
 
-        Raises InvalidError ``card.declined`` itself where the number has failed too often.
+        Raises InvalidError ``card.declined`` itself where the number has failed too often, KeyUseError.
         """
-        name = hashlib.blake2b(number.reveal().encode(), key=self._key, digest_size=16).digest()
+        codes = await self._codes(number, now_ms)
+        name = codes[0]
         card = self._cards.setdefault(name, _Card())
         card.users += 1
         try:
-            await self._begin(card, clock)
+            await self._begin(card, codes)
             try:
                 yield
             except InvalidError as error:
                 if error.code == "card.declined":
-                    card.declined_at_ms.append(clock.now_ms())
+                    await self._store.write(lambda uow: _keep(uow, name))
                 raise
             finally:
                 card.under_way -= 1
@@ -64,30 +82,47 @@ class CardTesting:
                     card.changed.notify_all()
         finally:
             card.users -= 1
-            self._forget(name, card)
+            if not card.users:
+                self._cards.pop(name, None)
 
-    async def _begin(self, card: _Card, clock: Clock) -> None:
+    async def _codes(self, number: Secret, now_ms: int) -> list[bytes]:
+        """What the number is known by: under the current key, and those that were current within the day."""
+        keys = await self._ring.keys()
+        data = _PURPOSE + number.reveal().encode()
+        codes = [await self._kms.mac(keys.fingerprint_key_id, data)]
+        for older in keys.older_fingerprint_keys:
+            if older.retired_at_ms is None or older.retired_at_ms > now_ms - WITHIN_MS:
+                try:
+                    codes.append(await self._kms.mac(older.key_id, data))
+                except KeysUnavailableError:
+                    raise
+                except KeyUseError:
+                    continue  # destroyed, and with it what was counted under it
+        return codes
+
+    async def _begin(self, card: _Card, codes: list[bytes]) -> None:
         async with card.changed:
             while True:
-                known = card.declined_at_ms
-                while known and known[0] + WITHIN_MS <= clock.now_ms():
-                    known.popleft()
-                if len(known) >= MOST_DECLINED:
+                # Before the count: who ends meanwhile is counted once at least, as declined or as under way.
+                under_way = card.under_way
+                declined = await self._store.read(lambda reader: _declined(reader, codes))
+                if declined >= MOST_DECLINED:
                     raise InvalidError(
                         "card.declined",
                         "This card was refused too often; try again tomorrow.",
                         data={"network_code": "", "decline_class": DeclineClass.SOFT_RETRY_LATER.value},
                     )
-                if len(known) + card.under_way < MOST_DECLINED:
+                if declined + under_way < MOST_DECLINED:
                     card.under_way += 1
                     return
                 await card.changed.wait()
 
-    def _forget(self, name: bytes, card: _Card) -> None:
-        if not card.users and not card.declined_at_ms:
-            self._cards.pop(name, None)
-        while len(self._cards) > _MOST_REMEMBERED:
-            oldest = next((key for key, each in self._cards.items() if not each.users), None)
-            if oldest is None:
-                return
-            del self._cards[oldest]
+
+def _declined(reader: Reader, codes: list[bytes]) -> int:
+    since_ms = reader.now_ms - WITHIN_MS
+    found = (reader.row(_COUNT, {"card_code": code, "since_ms": since_ms}) for code in codes)
+    return sum(row.declined for row in found if row is not None)
+
+
+def _keep(uow: UnitOfWork, code: bytes) -> None:
+    uow.run(_INSERT, {"decline_id": uow.new_id(CardDeclineId), "card_code": code, "at_ms": uow.now_ms})

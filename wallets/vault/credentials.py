@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, select, update
 
 from gateway.kernel.errors import ConflictError, InvalidError
 from gateway.kernel.ids import Id
-from gateway.kernel.store.statements import Statement, insert_into
+from gateway.kernel.store.statements import Statement, insert_new
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from wallets.vault.tables import credential
 
@@ -55,13 +55,8 @@ class Caller:
     revoked_at_ms: int | None = None
 
 
-_INSERT = insert_into(credential)
+_INSERT = insert_new(credential)
 _GET = Statement(select(credential).where(credential.c.secret_digest == bindparam("secret_digest")))
-_ACTIVE = Statement(
-    select(credential.c.credential_id)
-    .where(credential.c.name == bindparam("name"), credential.c.revoked_at_ms.is_(None))
-    .limit(1)
-)
 _REVOKE = Statement(
     update(credential)
     .where(credential.c.credential_id == bindparam("credential_id_"), credential.c.revoked_at_ms.is_(None))
@@ -89,10 +84,9 @@ def issue(uow: UnitOfWork, secret_digest: bytes, role: Role, name: str) -> Calle
         raise InvalidError(
             "credential.name", "A name has 1 to 64 characters: a-z, 0-9, dot, underscore, hyphen."
         )
-    if uow.row(_ACTIVE, {"name": name}) is not None:
-        raise ConflictError("credential.name_taken", "A credential of this name is in use; revoke it first.")
     made = Caller(uow.new_id(CredentialId), role, name, uow.now_ms)
-    uow.run(
+    # The index decides, so that of two that are issued at one moment one is refused.
+    is_new = uow.run(
         _INSERT,
         {
             "credential_id": made.credential_id,
@@ -103,6 +97,8 @@ def issue(uow: UnitOfWork, secret_digest: bytes, role: Role, name: str) -> Calle
             "revoked_at_ms": None,
         },
     )
+    if not is_new:
+        raise ConflictError("credential.name_taken", "A credential of this name is in use; revoke it first.")
     return made
 
 

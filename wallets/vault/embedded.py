@@ -71,6 +71,7 @@ class EmbeddedVault(WholeVault):
     async def close(self) -> None:
         """Finish what waits, seal the audit trail, close both databases and the keys."""
         try:
+            await self.pruner.stop()
             await self.sealer.stop()
         finally:
             await self.store.close()
@@ -132,4 +133,5 @@ async def open_embedded_vault(
         country=country,
     )
     await vault.sealer.start()
+    vault.pruner.start()
     return vault

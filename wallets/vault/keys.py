@@ -69,6 +69,11 @@ _GET_IN_USE = Statement(
     .where(key.c.state.in_([KeyState.CURRENT.value, KeyState.RETIRING.value]))
     .order_by(key.c.purpose, key.c.state)
 )
+_OLDER_FINGERPRINTS = Statement(
+    select(key.c.key_id, key.c.state, key.c.changed_at_ms)
+    .where(key.c.purpose == KeyPurpose.FINGERPRINTS.value, key.c.state != KeyState.CURRENT.value)
+    .order_by(key.c.created_at_ms, key.c.key_id)
+)
 _INSERT = insert_into(key)
 _MOVE = Statement(
     update(key)
@@ -85,6 +90,15 @@ _CURRENT_AUDIT = (KeyPurpose.AUDIT.value, KeyState.CURRENT.value)
 
 
 @dataclass(frozen=True, slots=True)
+class OlderKey:
+    """A key of fingerprints that is not the current one any more."""
+
+    key_id: str
+    retired_at_ms: int | None
+    """None: a rotation still moves what is under it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The keys in use, as they were read."""
 
@@ -93,6 +107,8 @@ class Keys:
     audit_key_id: str
     old_fingerprint_key_id: str | None = None
     """While a rotation backfills: a card may still be known under this one."""
+    older_fingerprint_keys: tuple[OlderKey, ...] = ()
+    """Every one before the current, that one too: what is known of removed cards stays under them."""
 
     def hold(self, uow: UnitOfWork) -> bool:
         """Return whether what is written under these is written under current keys, and keep them current
@@ -141,7 +157,7 @@ class KeyMaker(Protocol):
 
 def read_keys(reader: Reader) -> Keys:
     """Return the keys in use. Raises KeyUseError unless every purpose has a current one."""
-    return _keys_of(reader.rows(_GET_IN_USE))
+    return _keys_of(reader.rows(_GET_IN_USE), reader.rows(_OLDER_FINGERPRINTS))
 
 
 def key_entries(reader: Reader) -> list[KeyEntry]:
@@ -243,7 +259,7 @@ def _in_use(rows: list[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
     return {(purpose, state): key_id for key_id, purpose, state in rows}
 
 
-def _keys_of(rows: list[tuple[str, str, str]]) -> Keys:
+def _keys_of(rows: list[tuple[str, str, str]], older: list[tuple[str, str, int]]) -> Keys:
     found = _in_use(rows)
     try:
         return Keys(
@@ -251,6 +267,10 @@ def _keys_of(rows: list[tuple[str, str, str]]) -> Keys:
             fingerprint_key_id=found[_CURRENT_FINGERPRINTS],
             audit_key_id=found[_CURRENT_AUDIT],
             old_fingerprint_key_id=found.get(_RETIRING_FINGERPRINTS),
+            older_fingerprint_keys=tuple(
+                OlderKey(key_id, at_ms if state == KeyState.RETIRED else None)
+                for key_id, state, at_ms in older
+            ),
         )
     except KeyError as error:
         raise KeyUseError(f"no current key is registered for {error.args[0][0]}") from None

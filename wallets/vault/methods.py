@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, null, or_, select, text, update
+from sqlalchemy import and_, bindparam, delete, null, or_, select, text, update
 
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.store.statements import Statement
@@ -21,7 +21,7 @@ from wallets.vault.kms import Kms
 from wallets.vault.port import CardEntry, MethodKind, PassedMethod, StoredMethod
 from wallets.vault.providers.port import ClearCard, Instrument, PassedInstrument
 from wallets.vault.secret import Secret
-from wallets.vault.tables import method
+from wallets.vault.tables import card_entry, method
 
 PURPOSE = "card"
 MOST_LISTED = 100
@@ -99,6 +99,15 @@ _REMOVE = Statement(
         account_reference=null(),
     )
 )
+REFINGERPRINT = Statement(
+    update(method)
+    .where(
+        method.c.fingerprint_key_id == bindparam("old_key_id"),
+        method.c.fingerprint == bindparam("old_fingerprint"),
+    )
+    .values(fingerprint_key_id=bindparam("new_key_id"), fingerprint=bindparam("new_fingerprint"))
+)
+"""Moves everybody's methods of one number at once, as a rotation does card by card."""
 _LEARN_ACCOUNT = Statement(
     update(method)
     .where(
@@ -108,6 +117,10 @@ _LEARN_ACCOUNT = Statement(
     )
     .values(account_reference=bindparam("account_reference"))
 )
+FORGET_ENTRIES = Statement(
+    delete(card_entry).where(card_entry.c.payment_method_id == bindparam("its_method"))
+)
+"""What gateways need not be told any more of a method."""
 _OVERWRITE_DELETED = text("PRAGMA secure_delete=ON")
 
 
@@ -119,7 +132,7 @@ def remove(uow: UnitOfWork, dialect: str, customer_id: str, payment_method_id: s
     """
     if dialect == "sqlite":
         uow.core(_OVERWRITE_DELETED)
-    return bool(
+    removed = bool(
         uow.run(
             _REMOVE,
             {
@@ -129,6 +142,9 @@ def remove(uow: UnitOfWork, dialect: str, customer_id: str, payment_method_id: s
             },
         )
     )
+    if removed:
+        uow.run(FORGET_ENTRIES, {"its_method": payment_method_id})
+    return removed
 
 
 def learn_account(uow: UnitOfWork, payment_method_id: str, account_reference: str) -> None:

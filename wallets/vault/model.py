@@ -253,13 +253,18 @@ class Refusal:
     limit: Limit | None = None
 
 
+def _names_channels(channel: str | frozenset[str]) -> bool:
+    """Whether there is a channel, and none that is empty or has a blank: stored, it could not be told from
+    several channels."""
+    names = (channel,) if isinstance(channel, str) else channel
+    return bool(names) and all(name and " " not in name for name in names)
+
+
 def invalid_terms(terms: AllowanceTerms) -> Refusal | None:
     """Return the refusal of terms that nobody could spend by, or None."""
     if not is_usable(terms.max_amount):
         return Refusal("vault.amount_invalid")
-    channels = (terms.channel,) if isinstance(terms.channel, str) else terms.channel
-    if any(" " in channel for channel in channels):
-        # Stored, it could not be told from several channels.
+    if not _names_channels(terms.channel):
         return Refusal("allowance.terms_invalid")
     if is_plain(terms):
         return None
@@ -291,6 +296,8 @@ def refusal_by_terms(request: Authorize, now_ms: int) -> Refusal | None:
         return Refusal("allowance.customer_mismatch")
     if terms.order_id is not None and request.order_id != terms.order_id:
         return Refusal("allowance.order_mismatch")
+    if not _names_channels(terms.channel):
+        return Refusal("allowance.terms_invalid")
     if request.channel != terms.channel and (
         isinstance(terms.channel, str) or request.channel not in terms.channel
     ):

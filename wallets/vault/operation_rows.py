@@ -95,6 +95,7 @@ def _move(target: OperationState) -> Statement:
             state=target.value,
             **{name: bindparam(name) if name in _ANSWERED[target] else null() for name in UNANSWERED},
             changed_at_ms=bindparam("changed_at_ms"),
+            feed_no=null(),
         )
     )
 
@@ -155,6 +156,7 @@ def new_row(
         "account_reference": None,
         "liability": None,
         "replaced_minor": None,
+        "feed_no": None,
     }
 
 

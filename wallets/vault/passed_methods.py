@@ -47,7 +47,8 @@ _BRANDS = frozenset(
     }
 )
 """What may be shown of a method as its brand: nothing that a caller could write freely."""
-_SEEN = insert_named(wallet_payload, "digest stored_at_ms")
+_SEEN = insert_named(wallet_payload, "digest stored_at_ms good_until_ms")
+_LATEST_MS = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,11 @@ class PassedMethods:
             if passed.kind is MethodKind.APPLE_PAY:
                 if not trust.apple_roots:
                     raise _unsupported()
-                identity = check_apple_pay(payload, roots=trust.apple_roots, now_ms=now_ms)
+                checked = check_apple_pay(payload, roots=trust.apple_roots, now_ms=now_ms)
             else:
                 if not trust.google_roots:
                     raise _unsupported()
-                identity = check_google_pay(
+                checked = check_google_pay(
                     payload, roots=trust.google_roots, recipient=trust.google_recipient, now_ms=now_ms
                 )
         except PayloadRefusedError as error:
@@ -125,10 +126,13 @@ class PassedMethods:
                 param="$.reference",
                 data={"reason": str(error)},
             ) from None
-        digest = hashlib.sha256(passed.kind.encode() + b"\x00" + identity).digest()
+        digest = hashlib.sha256(passed.kind.encode() + b"\x00" + checked.identity).digest()
+
+        good_until_ms = min(checked.refused_from_ms, _LATEST_MS)
 
         def see(uow: UnitOfWork) -> bool:
-            return bool(uow.run(_SEEN, {"digest": digest, "stored_at_ms": uow.now_ms}))
+            row = {"digest": digest, "stored_at_ms": uow.now_ms, "good_until_ms": good_until_ms}
+            return bool(uow.run(_SEEN, row))
 
         if not await self._store.write(see):
             raise ConflictError("method.payload_replayed", "This wallet payment was handed in before.")

@@ -30,4 +30,5 @@ def terms_of(able: Capabilities, *, default: bool) -> ProviderTerms | None:
         able.merchant_initiated,
         able.async_capture_result,
         able.authorizes,
+        able.by_hand,
     )

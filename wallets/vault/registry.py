@@ -78,6 +78,10 @@ class Providers:
         found = self._by_name.get(name)
         return None if found is None else found.notifying
 
+    def senders(self) -> list[str]:
+        """Return the names of those that send webhooks."""
+        return [name for name, each in self._by_name.items() if each.notifying is not None]
+
     async def close(self) -> None:
         for each in self._by_name.values():
             await each.close()

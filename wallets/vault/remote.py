@@ -171,6 +171,14 @@ class RemoteVault:
     async def abandon(self, operation_id: OperationId) -> OperationResult:
         return await self._operation("abandon", operation_id=operation_id)
 
+    async def note_settled(
+        self, operation_id: OperationId, provider_reference: str
+    ) -> OperationResult | None:
+        found: OperationResult | None = await self._call(
+            "note_settled", operation_id=operation_id, provider_reference=provider_reference
+        )
+        return found
+
     async def operations_since(self, cursor: str, limit: int) -> OperationPage:
         found: OperationPage = await self._call("operations_since", cursor=cursor, limit=limit)
         return found

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, select
 from gateway.kernel.errors import ConflictError
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
+from wallets.vault import attempts
 from wallets.vault.audit import Action, Actor, note
 from wallets.vault.keys import (
     KIND_OF,
@@ -129,6 +130,12 @@ async def destroy_key(store: Store, maker: KeyMaker, actor: Actor, key_id: str) 
             raise ConflictError(
                 "vault.key_in_use",
                 "Answers to agents are still recognised with this key; they are kept for thirty days.",
+            )
+        if attempts.need_key(uow, key_id):
+            raise ConflictError(
+                "vault.key_in_use",
+                "Cards that were removed are still recognised with this key where a network forbids or counts"
+                " attempts with them.",
             )
         # On the record before it is done: no key goes without a trace.
         note(uow, actor, Action.KEY_DESTROY, key_id, detail=entry.purpose)

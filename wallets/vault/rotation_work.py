@@ -15,11 +15,12 @@ from sqlalchemy import Column, Table, bindparam, func, select, update
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from wallets.vault import card_keys, methods
+from wallets.vault.attempts import REFINGERPRINT
 from wallets.vault.audit import Action, Actor, note
 from wallets.vault.crypto import RecordPlace, RecordUnreadableError, open_record
 from wallets.vault.keys import KeyPurpose
 from wallets.vault.kms import KeysUnavailableError, KeyUseError, Kms
-from wallets.vault.tables import attempt, card_key, method
+from wallets.vault.tables import card_key, method
 
 _AT_ONCE = 16
 """Calls to the key service under way together."""
@@ -121,11 +122,6 @@ _REFINGERPRINT = Statement(
     )
     .values(fingerprint_key_id=bindparam("new_key_id"), fingerprint=bindparam("new_fingerprint"))
 )
-_REFINGERPRINT_ATTEMPTS = Statement(
-    update(attempt)
-    .where(attempt.c.fingerprint == bindparam("old_fingerprint"))
-    .values(fingerprint=bindparam("new_fingerprint"))
-)
 
 
 async def _refingerprint(turn: Turn, rows: Sequence[Any]) -> Moved:
@@ -160,10 +156,13 @@ async def _refingerprint(turn: Turn, rows: Sequence[Any]) -> Moved:
                     "new_fingerprint": result,
                 },
             )
-            # What networks count of a card goes on counting.
             uow.run(
-                _REFINGERPRINT_ATTEMPTS,
-                {"old_fingerprint": row.fingerprint, "new_fingerprint": result},
+                REFINGERPRINT,
+                {
+                    "old_fingerprint": row.fingerprint,
+                    "new_fingerprint": result,
+                    "new_key_id": turn.new_key_id,
+                },
             )
         return changed
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, null, select, update
 
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import UnitOfWork
@@ -46,6 +46,7 @@ _RAISE = Statement(
     .values(
         amount_minor=operation.c.amount_minor + bindparam("added"),
         changed_at_ms=bindparam("changed_at_ms"),
+        feed_no=null(),
     )
 )
 _VOIDED = Statement(

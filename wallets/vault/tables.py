@@ -133,6 +133,8 @@ operation = Table(
     Column("liability", Text),
     # Of an authorization that another one replaces: how much of its open part that one has taken over.
     Column("replaced_minor", BigInteger),
+    # Its place in the list of changes (`wallets.vault.feeds`); empty until its last change has got one.
+    Column("feed_no", BigInteger),
     CheckConstraint(
         "captured_minor >= 0 AND voided_minor >= 0 AND refunded_minor >= 0", name="taken_positive"
     ),
@@ -141,7 +143,7 @@ operation = Table(
     sqlite_with_rowid=False,
 )
 
-Index("ix_vault_operation_changed", operation.c.changed_at_ms, operation.c.operation_id)
+Index("ix_vault_operation_feed", operation.c.feed_no, operation.c.operation_id)
 Index(
     "ix_vault_operation_parent",
     operation.c.parent_id,
@@ -224,6 +226,15 @@ credential = Table(
     Column("revoked_at_ms", BigInteger),
 )
 
+# A name is who acted: nobody shares it while it is in use.
+Index(
+    "uq_vault_credential_name",
+    credential.c.name,
+    unique=True,
+    sqlite_where=credential.c.revoked_at_ms.is_(None),
+    postgresql_where=credential.c.revoked_at_ms.is_(None),
+)
+
 card_key = Table(
     "vault_card_key",
     metadata,
@@ -268,9 +279,32 @@ card_entry = Table(
     metadata,
     # What gateways read to learn of methods that were stored without them.
     Column("entry_id", Text, primary_key=True),
-    Column("payment_method_id", Text, nullable=False),
+    Column("payment_method_id", Text, nullable=False, index=True),
     Column("entered_at_ms", BigInteger, nullable=False),
-    Index("ix_vault_card_entry_entered", "entered_at_ms", "entry_id"),
+    # As an operation's.
+    Column("feed_no", BigInteger),
+    Index("ix_vault_card_entry_feed", "feed_no", "entry_id"),
+)
+
+feed = Table(
+    "vault_feed",
+    metadata,
+    # The last number that a list of changes has given out.
+    Column("name", Text, primary_key=True),
+    Column("last_no", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+card_decline = Table(
+    "vault_card_decline",
+    metadata,
+    # Declined checks of cards that were to be stored, each for the day in which it counts. The card by a code
+    # under a key of the KMS.
+    Column("decline_id", Text, primary_key=True),
+    Column("card_code", LargeBinary, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+    Index("ix_vault_card_decline_card", "card_code", "at_ms"),
+    sqlite_with_rowid=False,
 )
 
 
@@ -294,6 +328,8 @@ attempt = Table(
     Column("merchant_id", Text, nullable=False),
     Column("order_id", Text, nullable=False),
     Column("initiation", Text, nullable=False),
+    # Of the fingerprint. Empty where a version before this column could not tell.
+    Column("fingerprint_key_id", Text, index=True),
     sqlite_with_rowid=False,
 )
 Index(
@@ -326,6 +362,7 @@ guardian_approval = Table(
     Column("operation_id", Text),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("changed_at_ms", BigInteger, nullable=False),
+    Index("ix_vault_guardian_approval_expires", "expires_at_ms"),
     sqlite_with_rowid=False,
 )
 Index(
@@ -399,6 +436,7 @@ Index(
     sqlite_where=webhook.c.state != "processed",
     postgresql_where=webhook.c.state != "processed",
 )
+Index("ix_vault_webhook_received", webhook.c.received_at_ms)
 
 wallet_payload = Table(
     "vault_wallet_payload",
@@ -406,6 +444,8 @@ wallet_payload = Table(
     # SHA-256 of what was signed in a wallet's payload: its cryptogram pays once, so it comes in once.
     Column("digest", LargeBinary, primary_key=True),
     Column("stored_at_ms", BigInteger, nullable=False),
+    # Until when its signatures alone would let it in once more.
+    Column("good_until_ms", BigInteger, index=True),
     sqlite_with_rowid=False,
 )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.kernel.clock import Clock
@@ -14,13 +15,13 @@ from gateway.kernel.errors import ConflictError, InvalidError, UnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.store.unit import Store, UnitOfWork
 from gateway.kernel.subjects import PaymentMethodId
-from wallets.vault import methods
+from wallets.vault import attempts, methods
 from wallets.vault.audit import OK, Action, Actor, current_actor, note
 from wallets.vault.card_testing import CardTesting
 from wallets.vault.cards import brand_of, check_details, check_number
 from wallets.vault.crypto import RecordPlace, open_record, seal
 from wallets.vault.keys import KeyRing, Keys
-from wallets.vault.kms import KeysUnavailableError, Kms
+from wallets.vault.kms import KeysUnavailableError, KeyUseError, Kms
 from wallets.vault.port import CardEntry, MethodKind, PassedMethod, StoredMethod
 from wallets.vault.provider_calls import ProviderCalls
 from wallets.vault.providers.port import (
@@ -68,7 +69,7 @@ class MethodStore:
         self._kms = kms
         self._ring = ring
         self._ids = ids
-        self.testing = CardTesting()
+        self.testing = CardTesting(store, kms, ring)
 
     async def put(
         self, actor: Actor, customer_id: str, entry: Entry, also: AlsoStored | None = None
@@ -102,11 +103,15 @@ class MethodStore:
             **await self._fingerprints(keys, entry),
         }
 
+        older = await self._older_fingerprints(keys, entry)
+
         def insert_or_get(uow: UnitOfWork) -> Any:
             if not keys.hold(uow):
                 return None
             if also is not None:
                 also(uow, None)
+            for key_id, fingerprint in older:
+                _move_to_current_key(uow, key_id, fingerprint, values)
             row: Any = None
             if entry.is_recognized and keys.old_fingerprint_key_id is not None:
                 row = uow.row(methods.GET_BY_EITHER_FINGERPRINT, values)
@@ -136,6 +141,27 @@ class MethodStore:
             found["old_fingerprint"] = await methods.fingerprint_of(
                 self._kms, keys.old_fingerprint_key_id, entry.instrument
             )
+        return found
+
+    async def _older_fingerprints(self, keys: Keys, entry: Entry) -> list[tuple[str, bytes]]:
+        """What the card was known by under keys before the current one, where anything is left under them.
+
+        A rotation moves what belongs to a stored card. Of a card that was removed only its number tells what
+        networks have forbidden, and the number is here now.
+        """
+        found: list[tuple[str, bytes]] = []
+        if not entry.is_recognized:
+            return found
+        for older in keys.older_fingerprint_keys:
+            key_id = older.key_id
+            if not await self._store.read(partial(attempts.are_known_under, key_id=key_id)):
+                continue
+            try:
+                found.append((key_id, await methods.fingerprint_of(self._kms, key_id, entry.instrument)))
+            except KeysUnavailableError:
+                raise
+            except KeyUseError:
+                continue  # destroyed: nothing is recognised with it any more
         return found
 
     async def _renew(self, actor: Actor, keys: Keys, row: Any, entry: Entry) -> Any:
@@ -185,6 +211,18 @@ class MethodStore:
         await self._store.write(renew)
 
 
+def _move_to_current_key(uow: UnitOfWork, key_id: str, fingerprint: bytes, current: dict[str, Any]) -> None:
+    """Move what is known of a card from an older key to the current one."""
+    new = {
+        "old_fingerprint": fingerprint,
+        "new_fingerprint": current["fingerprint"],
+        "new_key_id": current["fingerprint_key_id"],
+    }
+    # Everybody's, so that nobody's card is without its attempts while a rotation is half way.
+    uow.run(methods.REFINGERPRINT, {**new, "old_key_id": key_id})
+    uow.run(attempts.REFINGERPRINT, new)
+
+
 async def tokenize(
     store: Store,
     provider: ProviderCalls,
@@ -201,7 +239,7 @@ async def tokenize(
     check_details(card, clock.now_ms())
     try:
         _check_live(provider.capabilities, card)
-        async with into.testing.check(card.number, clock):
+        async with into.testing.check(card.number, clock.now_ms()):
             answer = await _verify(provider, card)
         return await into.put(actor, customer_id, _entry(card, answer, provider.capabilities.name), also)
     except (InvalidError, ConflictError, UnavailableError, KeysUnavailableError) as error:

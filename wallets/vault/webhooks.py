@@ -39,6 +39,8 @@ _INSERT = insert_named(
 _OPEN = Statement(
     select(webhook)
     .where(
+        webhook.c.provider == bindparam("provider"),
+        webhook.c.state != "processed",
         or_(
             webhook.c.state == "received",
             webhook.c.state.in_(["parked", "waiting"])
@@ -163,10 +165,12 @@ class Webhooks:
         is_new = await self._store.write(insert)
         return WebhookReceipt(notice.event_id, ReceiptState.RECEIVED if is_new else ReceiptState.KNOWN)
 
-    async def open(self, most: int = 100) -> list[Any]:
-        """Return events that are to be processed: new ones, oldest first, then those that have rested."""
+    async def open(self, provider: str, most: int = 100) -> list[Any]:
+        """Return a provider's events that are to be processed: new ones, oldest first, then those that have
+        rested."""
         now_ms = self._clock.now_ms()
         values = {
+            "provider": provider,
             "rested_since_ms": now_ms - _AGAIN_MS,
             "now_ms": now_ms,
             "since_ms": now_ms - _GIVEN_UP_MS,

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from gateway.kernel.clock import Clock
 from gateway.kernel.ids import IdSource
 from gateway.kernel.store.unit import Store
-from wallets.vault import pages
 from wallets.vault.card_intake import CardIntake
 from wallets.vault.card_keys import CardKeys, generate
 from wallets.vault.kms import Kms
@@ -18,6 +17,7 @@ from wallets.vault.port import CardKey, CardSession, MethodPage, StoredMethod
 from wallets.vault.providers.manual import CashDesk
 from wallets.vault.providers.port import Provider
 from wallets.vault.providers.voucher import VoucherBook
+from wallets.vault.pruning import Pruner
 from wallets.vault.registry import Providers
 from wallets.vault.service import VaultService
 
@@ -34,7 +34,6 @@ class WholeVault(VaultService):
         ids: IdSource,
         *,
         deadline_ms: int = 10_000,
-        settled_after_ms: int = pages.SETTLED_AFTER_MS,
         pages_url: str = "",
         make_card_key: Callable[[], RSAPrivateKey] = generate,
         trust: WalletTrust | None = None,
@@ -48,18 +47,18 @@ class WholeVault(VaultService):
             clock,
             ids,
             deadline_ms=deadline_ms,
-            settled_after_ms=settled_after_ms,
             trust=trust,
             cash=cash,
             vouchers=vouchers,
         )
         self.store = store
+        self.pruner = Pruner(store)
+        """Whoever opens the vault starts and stops it."""
         self.intake = CardIntake(
             store,
             clock,
             CardKeys(store, kms, clock, ids, self.ring, make_card_key),
             self.store_card,
-            settled_after_ms=settled_after_ms,
             pages_url=pages_url,
         )
         """For the pages; everybody else uses the methods below."""

@@ -11,6 +11,9 @@ from gateway.kernel.store.unit import Store
 from gateway.ledger import accounts
 from gateway.ledger.days import DAY_MS, start_of
 from gateway.ledger.verifying import verify
+from gateway.payments.settlement import bank as banking
+from gateway.payments.settlement.files import SettlementFile, read_file
+from gateway.payments.settlement.importing import import_file
 from gateway.payments.settlement.model import OPERATOR, Outcome
 from tests.payments.settlement.world import (
     DAY,
@@ -23,7 +26,7 @@ from tests.payments.settlement.world import (
     settlement_file,
     with_payouts,
 )
-from wallets.vault.providers.settlement import BankLine, SettlementLine
+from wallets.vault.providers.settlement import BankLine, SettlementLine, bank_csv, settlement_csv
 
 CLEARING, BANK = (accounts.clearing("simulated"), "EUR"), (accounts.bank("main"), "EUR")
 FEES, SUSPENSE = (accounts.card_fees("simulated"), "EUR"), (accounts.SUSPENSE, "EUR")
@@ -205,9 +208,73 @@ async def test_l8_a_payout_that_has_not_arrived_and_one_that_is_short_are_found(
     _, report = await reconciled(store, settlement_file(lines), bank_file([short]))
     assert found_in(report) == {
         (Outcome.BANK_DIFF, short.line_key),
+        (Outcome.MISSING_AT_BANK, of_euro.reference),
         (Outcome.MISSING_AT_BANK, of_yen.reference),
     }
-    assert (await world.balances())[SUSPENSE] == 5
+    assert (await world.balances())[SUSPENSE] == -short.amount_minor
+
+
+async def test_l8_a_cent_whose_text_names_a_payout_does_not_take_it(world: World, store: Store) -> None:
+    lines = with_payouts([await world.did("charge", 1000)])
+    (arrived,) = bank_lines(lines)
+    cent = replace(arrived, line_key="bnk_cent", amount_minor=1, counterparty="A stranger")
+    first, second = bank_file([cent], "first.csv"), bank_file([arrived], "second.csv")
+    _, report = await reconciled(store, settlement_file(lines), first, second)
+    assert found_in(report) == {(Outcome.BANK_DIFF, "bnk_cent")}
+    balances = await world.balances()
+    assert (balances[SUSPENSE], balances[BANK]) == (-1, arrived.amount_minor + 1)
+    assert CLEARING not in balances
+
+
+async def test_l8_lines_that_come_after_the_banks_leave_nothing_in_suspense(
+    world: World, store: Store
+) -> None:
+    """Of one payout, in two files, and the bank's between them."""
+    mine, theirs = await world.did("charge", 1000), await world.did("charge", 3000, merchant="mer_2")
+    lines = with_payouts([mine, theirs])
+    files = (
+        settlement_file([mine, lines[-1]], "1.csv"),
+        bank_file(bank_lines(lines)),
+        settlement_file([theirs], "2.csv"),
+    )
+    await reconciled(store, *files[:2], merchant=OPERATOR)
+    assert (await world.balances(OPERATOR))[SUSPENSE] == -theirs.net_minor
+    done, report = await reconciled(store, files[2], merchant=OPERATOR)
+    assert report.differences == [] and done[0].posted == 3
+    assert await world.balances(OPERATOR) == {}
+    for merchant, own in (("mer_1", mine), ("mer_2", theirs)):
+        balances = await world.balances(merchant)
+        assert balances[BANK] == own.net_minor and CLEARING not in balances
+    again, _ = await reconciled(store, *files, merchant=OPERATOR)
+    assert [one.posted for one in again] == [0, 0, 0]
+    assert await verify(store) == []
+
+
+async def test_l8_a_line_of_another_provider_does_not_explain_an_operation(
+    world: World, store: Store
+) -> None:
+    own = await world.did("charge", 1000)
+    lines = with_payouts([own])
+    foreign = read_file("other.csv", settlement_csv([own]).encode(), provider="stripe")
+    assert isinstance(foreign, SettlementFile)
+    _, report = await reconciled(store, foreign)
+    assert (Outcome.MISSING_HERE, own.line_key) in found_in(report)
+    _, report = await reconciled(store, settlement_file(lines))
+    assert report.differences == []
+
+
+async def test_l8_every_bank_line_that_waits_is_looked_at_though_two_banks_count_alike(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(banking, "_CHUNK", 1)
+    lines = with_payouts([await world.did("charge", 1000), await world.did("charge", 2000, currency="JPY")])
+    for name, arrived in zip(("main", "second"), bank_lines(lines), strict=True):
+        content = bank_csv([replace(arrived, line_key="1")]).encode()
+        await import_file(store, read_file(f"{name}.csv", content, bank=name), "mer_1")
+    _, report = await reconciled(store, settlement_file(lines))
+    assert report.differences == []
+    assert SUSPENSE not in await world.balances()
+    assert (accounts.SUSPENSE, "JPY") not in await world.balances()
 
 
 async def test_l8_money_that_nobody_explains_waits_in_suspense_until_its_payout_is_told(

@@ -15,8 +15,9 @@ from wallets.vault.http.access import Access
 from wallets.vault.http.api import create_vault_api
 from wallets.vault.http.card_pages import CardPages
 from wallets.vault.http.operating import Operating
-from wallets.vault.http.serving import VaultServer, listen
+from wallets.vault.http.serving import VaultServer
 from wallets.vault.http.settings import VaultSettings
+from wallets.vault.listening import listen
 from wallets.vault.port import CardEntry, StoredMethod
 from wallets.vault.remote import RemoteVault
 

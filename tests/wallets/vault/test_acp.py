@@ -741,3 +741,18 @@ async def test_a_vault_process_serves_agents_and_no_other_role(tmp_path: Path) -
         assert refused_call.status_code == 403
         await agent.client.aclose()
     await process.close()
+
+
+async def test_v9_what_a_sellers_request_forgets_is_on_the_audit_trail_as_its_doing(
+    agent: Agent, clock: ManualClock, tmp_path: Path
+) -> None:
+    await agent.post(agent.body())
+    clock.advance(2 * HOUR_MS)
+    # The first token has ended; the next request of another seller lets its card be forgotten.
+    body = agent.body(allowance__checkout_session_id="csn_2")
+    assert (await agent.post(body, Authorization="Bearer agent-two")).status_code == 201
+    path = tmp_path / "vault" / "vault.db"
+    removed = sql(path, "SELECT actor_role, actor_id FROM vault_audit WHERE action = 'method.remove'")
+    assert removed == [("agent", CALLERS["Bearer agent-two"])]
+    everybody = sql(path, "SELECT DISTINCT actor_role FROM vault_audit WHERE action LIKE 'method.%'")
+    assert everybody == [("agent",)]

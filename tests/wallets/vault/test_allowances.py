@@ -301,3 +301,22 @@ async def test_v26_an_authorization_that_is_raised_counts_for_every_limit(
         "allowance.amount_exceeded",
         Limit("max_amount", "EUR", 1_200, 1_000, 201),
     )
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [" ", "", "ar web", frozenset[str](), frozenset({"ar", ""}), frozenset({"ar", "a b"})],
+    ids=["blank", "empty", "two in one", "none", "an empty one", "one with a blank"],
+)
+async def test_v26_a_channel_that_is_blank_or_has_a_blank_allows_nothing(
+    vault: EmbeddedVault, shop: Shop, channel: str | frozenset[str]
+) -> None:
+    """Stored, it would be read as other channels than were named."""
+    method = await shop.method()
+    terms = shop.terms(method, eur(10), channel=channel)
+    with pytest.raises(InvalidError, match=r"allowance\.terms_invalid"):
+        await vault.grant(terms)
+    asked = channel if isinstance(channel, str) else "ar"
+    result = await vault.authorize(shop.request(terms, eur(10), channel=asked))
+    assert refused(result) == "allowance.terms_invalid"
+    assert await vault.allowance(terms.allowance_id) is None

@@ -18,9 +18,10 @@ from tests.wallets.vault.apart import served
 from tests.wallets.vault.shop import sql
 from wallets.vault.embedded import EmbeddedVault
 from wallets.vault.http.problems import problem
-from wallets.vault.http.serving import VaultServer, listen
+from wallets.vault.http.serving import VaultServer
 from wallets.vault.http.settings import VaultSettings
 from wallets.vault.http.webhook_route import WebhookRoute
+from wallets.vault.listening import listen
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

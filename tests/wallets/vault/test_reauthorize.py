@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.kernel.clock import ManualClock
+from gateway.kernel.ids import TimeSortedIds
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId
 from tests.wallets.vault.faults import Fault, FaultyProvider
@@ -152,9 +153,9 @@ async def test_what_was_replaced_can_be_voided_and_not_captured(vault: EmbeddedV
 
 
 async def test_a_declined_one_leaves_the_first_as_it_was(
-    own_vault: EmbeddedVault, clock: ManualClock, tmp_path: Path
+    own_vault: EmbeddedVault, clock: ManualClock, ids: TimeSortedIds, tmp_path: Path
 ) -> None:
-    shop = Shop(own_vault, clock, own_vault._ids)
+    shop = Shop(own_vault, clock, ids)
     first = await shop.authorized(amount=eur(1_000))
     sql(tmp_path / "vault" / "vault.db", "UPDATE vault_operation SET network_transaction_id = 'another'")
     declined = await again(shop, first.operation_id, eur(1_000))

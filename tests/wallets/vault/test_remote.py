@@ -13,14 +13,17 @@ import pytest
 
 from gateway.kernel.clock import ManualClock
 from gateway.kernel.errors import ConflictError, ErrorClass, InvalidError, UnavailableError
+from gateway.kernel.ids import TimeSortedIds
 from tests.wallets.vault.apart import ApartVault, apart, issued
 from tests.wallets.vault.shop import CUSTOMER, MERCHANT, Shop, card, eur, sql
 from wallets.vault import credentials
+from wallets.vault import remote as remote_vault
 from wallets.vault.credentials import Role
 from wallets.vault.embedded import EmbeddedVault
 from wallets.vault.http.calls import CALLS
 from wallets.vault.port import OperationStatus
 from wallets.vault.providers import test_cards
+from wallets.vault.providers.port import NoAnswerError
 from wallets.vault.remote import RemoteVault
 
 
@@ -293,3 +296,37 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_a_credential_with_a_line_break_is_refused() -> None:
     with pytest.raises(ValueError, match="line break"):
         RemoteVault("http://127.0.0.1:1", "x\r\nInjected: y")
+
+
+async def test_calls_that_wait_for_a_provider_leave_room_for_those_that_do_not(
+    own_vault: EmbeddedVault, clock: ManualClock, ids: TimeSortedIds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind has connections of its own, so a full one keeps nobody of the other kind waiting."""
+    monkeypatch.setattr(remote_vault, "_MOST_TO_PROVIDERS", 2)
+    silent = asyncio.Event()
+
+    async def answers_late(_: Any) -> Any:
+        await silent.wait()
+        raise NoAnswerError("late")
+
+    async with apart(own_vault, clock) as remote:
+        shop = Shop(remote, clock, ids)  # the port is what it uses
+        method = await shop.method()
+        monkeypatch.setattr(own_vault.acquirer, "authorize", answers_late)
+        requests = [shop.request(shop.terms(method, eur(1)), eur(1)) for _ in range(4)]
+        waiting = [asyncio.create_task(remote.authorize(request)) for request in requests]
+        async with asyncio.timeout(2):
+            while len(await known_of(own_vault)) < 2:
+                await asyncio.sleep(0.01)
+            # Both connections to providers are taken; two calls wait for one. The vault's own answers do not.
+            for _ in range(20):
+                assert await remote.methods(CUSTOMER) == [method]
+                assert await remote.allowance(requests[3].allowance.allowance_id) is None
+        assert len(await known_of(own_vault)) == 2
+        silent.set()
+        results = await asyncio.gather(*waiting)
+        assert {one.status for one in results} == {OperationStatus.UNKNOWN}
+
+
+async def known_of(vault: EmbeddedVault) -> list[Any]:
+    return list((await vault.operations_since("", 100)).operations)

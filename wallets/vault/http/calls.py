@@ -28,6 +28,7 @@ ROLES: dict[str, frozenset[Role]] = {
     "refund": _GATEWAY,
     "operation": _GATEWAY,
     "abandon": _GATEWAY,
+    "note_settled": _GATEWAY,
     "operations_since": _GATEWAY,
     "grant": _GATEWAY,
     "allowance": _GATEWAY,

@@ -70,6 +70,8 @@ async def open_served_vault(
     sealer = AuditSealer(store, keys.kms, vault.ring, keys.anchor, Actor("vault", "vault", "process"))
     closing.push_async_callback(sealer.stop)
     await sealer.start()
+    vault.pruner.start()
+    closing.push_async_callback(vault.pruner.stop)
     return vault, []
 
 

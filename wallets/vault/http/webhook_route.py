@@ -24,8 +24,9 @@ class WebhookRoute:
 
     def __init__(self, vault: WholeVault) -> None:
         self._vault = vault
-        self._waiting = asyncio.Event()
-        self._loop: asyncio.Task[None] | None = None
+        # Each provider has its own: one that is silent must not keep the others' events waiting.
+        self._waiting = {name: asyncio.Event() for name in vault.webhook_senders()}
+        self._loops: list[asyncio.Task[None]] = []
 
     def routes(self) -> list[Route]:
         """Return the route. It has no credential: an event is believed by its signature alone."""
@@ -33,14 +34,16 @@ class WebhookRoute:
 
     def start(self) -> None:
         """Begin, with what was written down before."""
-        self._waiting.set()
-        self._loop = asyncio.create_task(self._forever(), name="vault-webhooks")
+        for name, waiting in self._waiting.items():
+            waiting.set()
+            self._loops.append(asyncio.create_task(self._forever(name), name=f"vault-webhooks-{name}"))
 
     async def stop(self) -> None:
         """End between two rounds."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
 
     async def _receive(self, request: Request) -> Response:
         provider = request.path_params["provider"]
@@ -49,18 +52,19 @@ class WebhookRoute:
             raise NotFoundError("webhook.unknown_provider", "Nobody of this name sends webhooks here.")
         body = await body_of(request, LONGEST_BODY)
         await self._vault.receive_webhook(provider, dict(request.headers), body)
-        self._waiting.set()
+        self._waiting[provider].set()
         return Response(b"", 204)
 
-    async def _forever(self) -> None:
+    async def _forever(self, provider: str) -> None:
+        waiting = self._waiting[provider]
         while True:
             try:
                 async with asyncio.timeout(_SAFETY_NET_S):
-                    await self._waiting.wait()
+                    await waiting.wait()
             except TimeoutError:
                 pass  # parked events are looked at again
-            self._waiting.clear()
+            waiting.clear()
             try:
-                await self._vault.process_webhooks()
+                await self._vault.process_webhooks(provider)
             except Exception as error:
-                log.error("vault.webhooks_failed", error=type(error).__name__)
+                log.error("vault.webhooks_failed", provider=provider, error=type(error).__name__)

@@ -14,7 +14,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from gateway.kernel.clock import utc_datetime
-from wallets.vault.providers.payloads import PayloadRefusedError, read_base64, read_hex, read_object
+from wallets.vault.providers.payloads import (
+    CheckedPayload,
+    PayloadRefusedError,
+    read_base64,
+    read_hex,
+    read_object,
+)
 from wallets.vault.providers.signed_data import NotSignedError, check_detached
 
 LEAF_MARKER = x509.ObjectIdentifier("1.2.840.113635.100.6.29")
@@ -25,8 +31,8 @@ _FRESH_MS = 300_000
 _LONGEST = 32_768
 
 
-def check_apple_pay(payment_data: str, *, roots: Sequence[x509.Certificate], now_ms: int) -> bytes:
-    """Check a token's ``paymentData`` and return what identifies it: the same for every copy of the payload.
+def check_apple_pay(payment_data: str, *, roots: Sequence[x509.Certificate], now_ms: int) -> CheckedPayload:
+    """Check a token's ``paymentData``; return what identifies it, and until when it would pass here.
 
     Raises PayloadRefusedError.
     """
@@ -55,7 +61,7 @@ def check_apple_pay(payment_data: str, *, roots: Sequence[x509.Certificate], now
         raise PayloadRefusedError("a certificate cannot be read") from None
     if abs(now_ms - signed.signed_at_ms) > _FRESH_MS:
         raise PayloadRefusedError("signed too long ago")
-    return content
+    return CheckedPayload(content, signed.signed_at_ms + _FRESH_MS + 1)
 
 
 def _check_chain(

@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from wallets.vault.providers.payloads import PayloadRefusedError, read_base64, read_object, read_text
+from wallets.vault.providers.payloads import (
+    CheckedPayload,
+    PayloadRefusedError,
+    read_base64,
+    read_object,
+    read_text,
+)
 
 _PROTOCOL = "ECv2"
 _SENDER = "Google"
@@ -45,8 +51,8 @@ class RootKey:
         )
 
 
-def check_google_pay(token: str, *, roots: Sequence[RootKey], recipient: str, now_ms: int) -> bytes:
-    """Check a token and return what identifies it: the same for every copy of the payload.
+def check_google_pay(token: str, *, roots: Sequence[RootKey], recipient: str, now_ms: int) -> CheckedPayload:
+    """Check a token and return what identifies it, and until when it would pass here.
 
     ``recipient`` is ``merchant:<id>`` or ``gateway:<name>``, as registered with Google. Raises
     PayloadRefusedError.
@@ -82,7 +88,7 @@ def check_google_pay(token: str, *, roots: Sequence[RootKey], recipient: str, no
     parts = read_object(message, "the message")
     for name in ("encryptedMessage", "ephemeralPublicKey", "tag"):
         read_base64(parts.get(name))
-    return signed
+    return CheckedPayload(signed, int(expiration))
 
 
 def _joined(*parts: str) -> bytes:

@@ -96,6 +96,7 @@ class CashDesk:
             absent_is_final_after_ms=0,
             kinds=frozenset({MethodKind.CASH}),
             authorizes=False,
+            by_hand=True,
             void_after_capture=True,
             unreferenced_refund=True,
             payout=True,

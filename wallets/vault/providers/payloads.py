@@ -5,11 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import dataclass
 from typing import Any
 
 
 class PayloadRefusedError(Exception):
     """A wallet's payload that must not be used. The text names the check, never the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPayload:
+    """A wallet's payload whose signatures hold."""
+
+    identity: bytes
+    """The same for every copy of it."""
+    refused_from_ms: int
+    """From when on its own dates have it refused: until then only our record of it keeps a copy out."""
 
 
 def read_object(text: str, what: str) -> dict[str, Any]:

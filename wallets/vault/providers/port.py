@@ -66,6 +66,8 @@ class Capabilities:
     """The kinds of payment method it takes."""
     authorizes: bool = True
     """It holds money before it is captured. False: the promise is ours alone (cash, direct debit)."""
+    by_hand: bool = False
+    """Its network is people, who say what was handed over."""
     overcapture: bool = False
     extended_authorization_days: int = 0
     """How long it can hold an authorization when asked to; 0: only as long as the network's table says."""

@@ -42,6 +42,7 @@ from wallets.vault.port import (
     Payout,
     StoredMethod,
 )
+from wallets.vault.provider_calls import MOST_CALLS
 from wallets.vault.providers import simulated_tables
 from wallets.vault.providers.acquirer.client import AcquirerClient
 from wallets.vault.providers.manual import CashDesk
@@ -135,8 +136,10 @@ async def parts(
     store = open_store(directory / "vault", database_url, clock, ids, rehearse=True, strict=True)
     await establish_keys(store, keys.kms, keys.first, keys.maker)
 
-    def open_vault(*providers: Provider, deadline_ms: int = 5_000, **more: Any) -> VaultService:
-        registry = Providers(providers, deadline_ms=deadline_ms)
+    def open_vault(
+        *providers: Provider, deadline_ms: int = 5_000, most_calls: int = MOST_CALLS, **more: Any
+    ) -> VaultService:
+        registry = Providers(providers, deadline_ms=deadline_ms, most_calls=most_calls)
         return VaultService(store, registry, keys.kms, clock, ids, **more)
 
     try:
@@ -211,7 +214,7 @@ class AcquirerServer:
 
 @contextmanager
 def acquirer_process(directory: Path, *options: str) -> Iterator[AcquirerServer]:
-    """Run ``python -m wallets.vault.providers.acquirer serve`` on a free port."""
+    """Run ``python -m wallets.vault.providers.acquirer serve`` on a free port: quicker than ``vitrine``."""
     port = peers.free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "wallets.vault.providers.acquirer", "serve", "--port", str(port)]

@@ -12,7 +12,6 @@ from tests.wallets.vault.providers.stands import parts, simulated
 from tests.wallets.vault.shop import CUSTOMER, Shop, card, eur
 from wallets.vault.port import MethodKind, OperationStatus, PassedMethod
 from wallets.vault.providers.manual import CashDesk
-from wallets.vault.registry import Providers
 from wallets.vault.secret import Secret
 
 S = OperationStatus
@@ -36,9 +35,7 @@ class Silent(Recorded):
 async def test_p4_a_silent_provider_holds_only_its_own_turns(tmp_path: Path) -> None:
     async with parts(tmp_path) as given:
         silent, desk = Silent(simulated(given)), CashDesk(given.store)
-        vault = given.open(silent, desk, cash=desk)
-        vault._providers = Providers([silent, desk], deadline_ms=400, most_calls=4)
-        vault._passed._providers = vault._providers
+        vault = given.open(silent, desk, cash=desk, deadline_ms=400, most_calls=4)
         shop = Shop(vault, given.clock, given.ids)
         cards = await vault.tokenize(CUSTOMER, card())
         cash = await vault.store_method(CUSTOMER, PassedMethod(MethodKind.CASH, Secret("")))

@@ -13,13 +13,16 @@ import httpx
 import pytest
 
 from gateway.kernel.clock import ManualClock
+from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import Money
+from tests.wallets.vault.providers.recorded import Recorded
 from tests.wallets.vault.providers.stands import SERVERS, Parts, parts, stripe_settings
 from tests.wallets.vault.shop import CUSTOMER, Shop, card, eur, refused
 from wallets.vault.port import Authorize, Capture, DeclineClass, OperationKind, OperationStatus, Refund
+from wallets.vault.providers import test_cards
 from wallets.vault.providers.port import Lookup, NoAnswerError, NotAuthenticError, Outcome
 from wallets.vault.providers.signatures import stripe_header
-from wallets.vault.providers.stripe import StripeProvider
+from wallets.vault.providers.stripe import TEST_NUMBERS, StripeProvider
 from wallets.vault.providers.stripe_currencies import NotRepresentableError, from_provider, to_provider
 from wallets.vault.providers.stripe_words import (
     authorization_answer,
@@ -395,3 +398,22 @@ def test_t1_some_currencies_are_whole_in_payouts() -> None:
     for amount in (Money(199, "HUF"), Money(150, "TWD")):
         with pytest.raises(NotRepresentableError):
             to_provider(amount, payout=True)
+
+
+@pytest.mark.parametrize("key", ["sk_test_1", "rk_test_1"])
+async def test_with_a_test_key_restricted_or_not_only_test_numbers_are_sent(tmp_path: Path, key: str) -> None:
+    provider = Recorded(StripeProvider(stripe_settings("http://127.0.0.1:9", api_key=Secret(key))))
+    assert provider.capabilities.test_numbers == TEST_NUMBERS
+    async with parts(tmp_path) as given:
+        vault = given.open(provider)
+        with pytest.raises(InvalidError, match=r"vault\.live_card_refused"):
+            await vault.tokenize(CUSTOMER, card(test_cards.WITH_NETWORK_NUMBER))
+    assert provider.calls == []
+    await provider.close()
+
+
+@pytest.mark.parametrize("key", ["sk_live_1", "rk_live_1", "sk_tester", "rk_test"])
+async def test_with_any_other_key_cards_are_real(key: str) -> None:
+    provider = StripeProvider(stripe_settings("http://127.0.0.1:9", api_key=Secret(key)))
+    assert provider.capabilities.test_numbers is None
+    await provider.close()

@@ -300,16 +300,16 @@ async def test_h3_what_is_parked_does_not_keep_new_events_waiting(world: World) 
     world.given.clock.advance(60_000)
     request = await lost(world)
     await announce(world, "evt_ours", request.operation_id)
-    assert (await world.vault.webhooks.open(1))[0].event_id == "evt_ours"
+    assert (await world.vault.webhooks.open("simulated", 1))[0].event_id == "evt_ours"
     assert await world.vault.process_webhooks() == 1
     assert await settled(world, request)
     # What stays foreign is looked at ever more rarely.
     world.given.clock.advance(60_000)
     assert await world.vault.process_webhooks() == 0
     for _ in range(2):
-        assert await world.vault.webhooks.open() == []
+        assert await world.vault.webhooks.open("simulated") == []
         world.given.clock.advance(60_000)
-    assert len(await world.vault.webhooks.open(1_000)) == 250
+    assert len(await world.vault.webhooks.open("simulated", 1_000)) == 250
 
 
 async def test_h3_the_operation_of_a_reference_is_found_by_an_index(world: World) -> None:
