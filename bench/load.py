@@ -263,7 +263,8 @@ class Load:
         """Customers decide at random moments, ``rate`` a second in all, whatever the gateway does meanwhile.
 
         An open loop: a slow answer does not hold the next decision back (no coordinated omission). Returns
-        the seconds from each decision to the event that says its order is authorized, and the orders' ids.
+        the seconds from each decision to the event that says its order is authorized, the orders' ids, and
+        when each was decided, in seconds from the beginning.
         Quotes must be there; each arrival takes one of a client that has no command under way.
         """
         chance = random.Random(4)
@@ -290,15 +291,17 @@ class Load:
             client = free.pop(0)
             arrivals.append(asyncio.create_task(one(client, decided)))
         placed = await asyncio.gather(*arrivals)
-        waits_s = []
+        waits_s, decided_s = [], []
         for decided, order_id, client in placed:
             assert client.authorized_at is not None
             if await client.ended(order_id) != "order.completed":
                 raise RefusedError(f"{order_id} was not completed")
             waits_s.append(client.authorized_at[order_id] - decided)
+            decided_s.append(decided - began)
         for client in self._clients:
             client.authorized_at = None
-        return {"waits_s": waits_s, "late": late, "order_ids": [order_id for _, order_id, _ in placed]}
+        order_ids = [order_id for _, order_id, _ in placed]
+        return {"waits_s": waits_s, "decided_s": decided_s, "late": late, "order_ids": order_ids}
 
     async def completed(self) -> int:
         """Return how many purchases are completed so far."""

@@ -3,7 +3,8 @@
 A device that can run WebAuthn asks for an action and answers it itself; every other one shows the QR or the
 short code, and the customer goes on with the hosted page on a second screen. The page needs no sign-in: who
 holds its unguessable address was shown it by the customer's own device, and every decision needs the
-issuer's page or one of the customer's passkeys.
+issuer's page or one of the customer's passkeys. A passkey is added there by the one browser alone that was
+sent to the issuer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateway.identity.passkeys import Assertion, RelyingParty
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.documents import decode
 from gateway.kernel.errors import ConflictError, ErrorClass, VitrineError
+from gateway.kernel.events.model import Event
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.orders.action_decisions import (
     ActionView,
@@ -33,10 +35,18 @@ from gateway.orders.purchase import wire_money
 from gateway.payments.authentication import (
     action_of_code,
     note_opened,
+    note_sent,
     set_enrol_challenge,
     take_enrol_challenge,
+    was_sent,
 )
-from gateway.payments.authentication_model import AuthenticationState, is_decided, read_user_code
+from gateway.payments.authentication_model import (
+    AuthenticationMethod,
+    AuthenticationState,
+    is_decided,
+    new_browser_secret,
+    read_user_code,
+)
 from gateway.protocol.messages import (
     PasskeyAdd,
     PasskeyList,
@@ -189,18 +199,47 @@ async def page_deny(context: Context, action_id: str) -> None:
     await context.store.write(lambda uow: deny(uow, action_id))
 
 
-async def enrol_options(context: Context, action_id: str, customer_id: str | None = None) -> dict[str, Any]:
+def may_enrol(view: ActionView, customer_id: str | None, browser: str | None) -> bool:
+    """Whether a passkey can be added on the strength of this action: by a device of the customer, or by the
+    browser that passed at the bank. Others may have seen the page's address or its short code."""
+    if customer_id is not None:
+        return view.may_enrol
+    # Who used the bank has no passkey on this device, or none at all.
+    by_bank = view.method == AuthenticationMethod.THREE_DS
+    return view.may_enrol and by_bank and was_sent(view.row, browser)
+
+
+async def go_to_bank(context: Context, action_id: str, browser: str | None) -> tuple[str, str] | None:
+    """Send a browser to the bank; returns the bank's address and what that browser has to keep.
+
+    ``browser`` is what it keeps from before. None when the action has been decided.
+    """
+    view = await context.store.read(lambda reader: action_view(reader, action_id))
+    if is_decided(view.state):
+        return None
+    if browser is not None and was_sent(view.row, browser):
+        return view.provider_url, browser
+    fresh = new_browser_secret()
+    await context.store.write(lambda uow: note_sent(uow, view.row, fresh))
+    return view.provider_url, fresh
+
+
+async def enrol_options(
+    context: Context, action_id: str, customer_id: str | None = None, *, browser: str | None = None
+) -> dict[str, Any]:
     """Return what to create a passkey with.
 
     A passkey is bound to the customer on the strength of an authentication that was just passed, so holding
-    a device token or the page's address is not enough. Raises VitrineError ``passkey.sca_required``.
+    a device token or the page's address is not enough: it takes both a device of the customer
+    (``customer_id``) and the authentication, or the ``browser`` that was sent to the bank for it.
+    Raises VitrineError ``passkey.sca_required``.
     """
     party = _party(context)
     challenge = secrets.token_bytes(32)
 
     def begin(uow: UnitOfWork) -> tuple[ActionView, list[Any]]:
         view = action_view(uow, action_id, customer_id=customer_id)
-        if not view.may_enrol:
+        if not may_enrol(view, customer_id, browser):
             raise _authenticate_first()
         known = passkeys.passkeys_of(uow, view.customer_id)
         set_enrol_challenge(uow, view.row, challenge.hex())
@@ -217,16 +256,17 @@ async def enrol(
     name: str,
     *,
     customer_id: str | None = None,
+    browser: str | None = None,
     kept: tuple[str, str, str] | None = None,
 ) -> str:
-    """Store a passkey that was created with `enrol_options`; returns its id.
+    """Store a passkey that was created with `enrol_options`, and tell the customer; returns its id.
 
     ``kept`` is operation, key and hash of the request, to remember the result by.
     """
     party = _party(context)
     view = await context.store.read(lambda reader: action_view(reader, action_id, customer_id=customer_id))
     challenge = view.enrol_challenge
-    if not view.may_enrol or challenge is None:
+    if not may_enrol(view, customer_id, browser) or challenge is None:
         raise _authenticate_first()
     new = passkeys.check_registration(party, credential, bytes.fromhex(challenge))
 
@@ -235,6 +275,7 @@ async def enrol(
         if not take_enrol_challenge(uow, view.row, challenge):
             raise _authenticate_first()
         passkey_id = passkeys.add_passkey(uow, view.customer_id, new, name)
+        uow.emit(Event(view.customer_id, "passkey.added", {"passkey_id": passkey_id, "name": name}))
         if kept is not None:
             keep_result(uow, view.customer_id, *kept, {"passkey_id": passkey_id})
         return passkey_id

@@ -103,7 +103,7 @@ async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -
         case GuardianApprove() | GuardianDecline():
             return await guardian.decide(context, who, command)
         case WalletList():
-            return await wallet(context, who)
+            return await wallet(context, who, command)
 
 
 def list_catalog(context: Context, command: CatalogList) -> Any:
@@ -258,9 +258,13 @@ async def list_methods(context: Context, who: DevicePrincipal) -> Any:
     return {"methods": [method_document(row) for row in rows]}
 
 
-async def wallet(context: Context, who: DevicePrincipal) -> Any:
-    """The customer's digital items, with the address that holds the tokens."""
-    items = await context.store.read(lambda reader: digital_items(reader, who.customer_id))
+async def wallet(context: Context, who: DevicePrincipal, command: WalletList) -> Any:
+    """A page of the customer's digital items, newest first, with the address that holds the tokens."""
+    body = command.body
+    page = await context.store.read(
+        lambda reader: digital_items(reader, who.customer_id, after=body.after, limit=body.limit)
+    )
+    items = page["items"]
     snapshot = context.catalog.current
     for item in items:
         item["state"] = _OWNERSHIP.get(item["state"], item["state"])
@@ -272,7 +276,7 @@ async def wallet(context: Context, who: DevicePrincipal) -> Any:
     address = None
     if context.custody is not None and any(item["kind"] == "token" for item in items):
         address = await context.custody.ensure_account(who.customer_id)
-    return {"address": address, "items": items}
+    return {"address": address, **page}
 
 
 def _key_lock(who: DevicePrincipal, command: Command) -> tuple[str]:

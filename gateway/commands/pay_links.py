@@ -20,6 +20,7 @@ from gateway.payments.pay_links import (
     MOST_ATTEMPTS,
     PAGE_PATH,
     PayLinkState,
+    count_entry,
     end_link,
     links_of_merchant,
     links_of_order,
@@ -35,7 +36,7 @@ LINK_OPERATION = "order.pay_link"
 
 @dataclass(frozen=True, slots=True)
 class LinkPage:
-    """What the page of a link shows. ``methods`` are cards that its payer has entered at the vault."""
+    """What the page of a link shows. ``methods`` are cards that this browser's payer entered at the vault."""
 
     view: LinkView
     payee: str
@@ -127,13 +128,16 @@ async def revoke_link(context: Context, who: MerchantPrincipal, pay_link_id: str
     return await context.store.write(revoke)
 
 
-async def open_link(context: Context, token: str) -> LinkPage:
-    """What the page shows now: everything is read again each time it is opened."""
+async def open_link(context: Context, token: str, browser: str | None) -> LinkPage:
+    """What the page shows now: everything is read again each time it is opened.
+
+    ``browser`` is what the page gave to this browser when it left for the vault's page.
+    """
     view = await context.store.read(lambda reader: link_view(reader, token))
     payee = context.catalog.current.merchant(view.merchant_id).name
     methods: tuple[StoredMethod, ...] = ()
-    if view.is_payable and not context.cards_here:
-        methods = tuple(await context.vault.methods(payer_of(view.pay_link_id)))
+    if view.is_payable and browser is not None and not context.cards_here:
+        methods = tuple(await context.vault.methods(payer_of(view.pay_link_id, browser)))
     return LinkPage(view, payee, methods)
 
 
@@ -142,25 +146,35 @@ async def pay_with_card(context: Context, token: str, card: CardEntry) -> None:
     view = await _payable(context, token)
     if not context.cards_here:
         raise NotFoundError("pay_link.not_found", "Cards are entered on the vault's page.")
-    stored = await context.vault.tokenize(payer_of(view.pay_link_id), card)
-    await _pay(context, token, stored.payment_method_id)
+    await _count_entry(context, view)
+    payer = payer_of(view.pay_link_id, new_browser())
+    stored = await context.vault.tokenize(payer, card)
+    await _pay(context, token, stored.payment_method_id, payer)
 
 
-async def pay_with_entered(context: Context, token: str, payment_method_id: str) -> None:
-    """Try a card that this link's payer has entered at the vault."""
+async def pay_with_entered(context: Context, token: str, payment_method_id: str, browser: str | None) -> None:
+    """Try a card that was entered at the vault from this browser."""
     view = await _payable(context, token)
-    methods = await context.vault.methods(payer_of(view.pay_link_id))
+    payer = payer_of(view.pay_link_id, browser or new_browser())
+    methods = await context.vault.methods(payer)
     if payment_method_id not in [method.payment_method_id for method in methods]:
         raise NotFoundError("payment_method.not_found", "There is no such card.")
-    await _pay(context, token, payment_method_id)
+    await _pay(context, token, payment_method_id, payer)
 
 
-async def open_card_page(context: Context, token: str) -> str:
-    """Return the address of the vault's page on which the payer enters a card; it leads back here."""
+async def open_card_page(context: Context, token: str, browser: str) -> tuple[str, LinkView]:
+    """Return the address of the vault's page on which the payer enters a card, which leads back here, and
+    the link as it stands."""
     view = await _payable(context, token)
+    await _count_entry(context, view)
     back = link_url(context, token)
-    session = await context.vault.open_card_session(payer_of(view.pay_link_id), back)
-    return urljoin(context.process.base_url, session.url)
+    session = await context.vault.open_card_session(payer_of(view.pay_link_id, browser), back)
+    return urljoin(context.process.base_url, session.url), view
+
+
+def new_browser() -> str:
+    """Return a secret for one browser."""
+    return new_token()
 
 
 async def _payable(context: Context, token: str) -> LinkView:
@@ -172,9 +186,16 @@ async def _payable(context: Context, token: str) -> LinkView:
     return view
 
 
-async def _pay(context: Context, token: str, payment_method_id: str) -> None:
+async def _count_entry(context: Context, view: LinkView) -> None:
+    if not await context.store.write(lambda uow: count_entry(uow, view.pay_link_id)):
+        raise too_many_attempts()
+
+
+async def _pay(context: Context, token: str, payment_method_id: str, payer: str) -> None:
     action_ms = context.process.action_ms
-    await context.store.write(lambda uow: pay_by_link(uow, token, payment_method_id, action_ms=action_ms))
+    await context.store.write(
+        lambda uow: pay_by_link(uow, token, payment_method_id, payer=payer, action_ms=action_ms)
+    )
 
 
 def _keep(uow: UnitOfWork, request: Request, made: MadeLink) -> None:

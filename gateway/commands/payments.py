@@ -8,21 +8,21 @@ from typing import Any
 from gateway.commands.context import Context
 from gateway.identity.model import MerchantPrincipal
 from gateway.kernel.clock import rfc3339
-from gateway.kernel.errors import ConflictError, InvalidError
+from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.money import Money
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.orders.collecting import (
     Collection,
     Due,
-    check_tender,
     forget_collection,
     note_collection,
+    waiting_collections,
 )
 from gateway.orders.payment_facts import ask_again
 from gateway.orders.refunding import RefundAnswer, RefundWish, decide, request_refund
 from gateway.payments.refunds import merchants_refund, refunds_of_merchant, refunds_of_order
-from wallets.vault.port import OperationStatus
+from wallets.vault.port import OperationResult, OperationStatus
 
 
 async def ask_refund(context: Context, wish: RefundWish) -> dict[str, Any]:
@@ -37,8 +37,11 @@ async def decide_refund(
     context: Context, who: MerchantPrincipal, refund_id: str, staff_id: str, *, approve: bool
 ) -> dict[str, Any]:
     """Approve or reject a request of somebody else."""
+    row = await context.store.read(lambda reader: merchants_refund(reader, who.merchant_id, refund_id))
     answer = await context.store.write(
-        lambda uow: decide(uow, who.merchant_id, refund_id, staff_id, context.process, approve=approve)
+        lambda uow: decide(uow, who.merchant_id, refund_id, staff_id, context.process, approve=approve),
+        # What a day allows is decided on other requests of the customer, also of their other orders.
+        locks=(f"payouts:{who.merchant_id}:{row.customer_id}",),
     )
     return _answer_document(answer)
 
@@ -68,35 +71,57 @@ async def list_refunds(
 
 
 async def collect(context: Context, told: Collection) -> dict[str, Any]:
-    """Record what staff collected at the door or the counter, or that nobody paid.
+    """Record what staff collected or gave back in person, or that nothing changed hands.
 
-    Written down first, then told to the vault; a repeat goes on where it was interrupted.
+    Written down first, then told to the vault; a repeat, whoever makes it, goes on where it was interrupted.
+    Raises ConflictError ``collection.decided`` where something else was said before.
     """
-
-    def note(uow: UnitOfWork) -> Due:
-        due = note_collection(uow, told)
-        check_tender(due)
-        return due
-
-    due = await context.store.write(note)
-    operation_id = OperationId(due.operation_id)
+    due = await context.store.write(partial(note_collection, told=told))
     try:
-        if due.tendered is None:
-            result = await context.vault.decline_cash(operation_id, told.staff_id)
-        else:
-            result = await context.vault.confirm_cash(operation_id, due.tendered, told.staff_id)
-    except InvalidError:
+        result = await _tell_vault(context, due)
+    except (InvalidError, NotFoundError):
         await context.store.write(partial(forget_collection, operation_id=due.operation_id))
-        raise
+        if due.is_theirs:
+            raise
+        # A colleague's word that the vault does not take: now this one is heard.
+        return await collect(context, told)
     except ConflictError as error:
         raise ConflictError("collection.decided", error.message, data=error.data) from error
     await context.store.write(partial(_hear, order_id=told.order_id, operation_id=due.operation_id))
+    if not due.is_theirs:
+        raise ConflictError(
+            "collection.decided", "Something else was said before.", data={"staff_id": due.staff_id}
+        )
     return {
         "order_id": told.order_id,
         "operation_id": due.operation_id,
         "collected": result.status is OperationStatus.SUCCEEDED,
         "amount": _money(due.amount),
     }
+
+
+async def list_collections(context: Context, who: MerchantPrincipal, order_id: str) -> dict[str, Any]:
+    """What of an order is to be collected, or given back, in person."""
+    rows = await context.store.read(lambda reader: waiting_collections(reader, who.merchant_id, order_id))
+    return {
+        "collections": [
+            {
+                "operation_id": row.operation_id,
+                "kind": row.kind,
+                "amount": {"amount_minor": row.amount_minor, "currency": row.currency},
+                "leg_id": row.leg_id,
+                "refund_id": row.refund_id,
+            }
+            for row in rows
+        ]
+    }
+
+
+async def _tell_vault(context: Context, due: Due) -> OperationResult:
+    operation_id = OperationId(due.operation_id)
+    if due.tendered is None:
+        return await context.vault.decline_cash(operation_id, due.staff_id)
+    return await context.vault.confirm_cash(operation_id, due.tendered, due.staff_id)
 
 
 def _hear(uow: UnitOfWork, order_id: str, operation_id: str) -> None:

@@ -41,7 +41,7 @@ def approval_page(view: ActionView, payee: str, *, passkey: bool) -> str:
         else ""
     )
     style, label = ("button", "Use your bank instead") if passkey else ("button go", "Continue to your bank")
-    bank = f'<a class="{style}" id="bank" rel="noreferrer" href="{escape(view.provider_url)}">{label}</a>'
+    bank = f'<a class="{style}" id="bank" rel="noreferrer" href="{address}/bank">{label}</a>'
     body = (
         '<p class="eyebrow">Approve payment</p>'
         "<h1>Did you start this?</h1>"

@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Cookie, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from gateway.commands import actions
@@ -23,7 +23,7 @@ from gateway.http.callers import InContext
 from gateway.http.challenge_limits import CodeGuesses
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.orders.actions import page_of
-from gateway.payments.authentication_model import AuthenticationMethod, is_decided
+from gateway.payments.authentication_model import ENROL_WITHIN_MS, LONGEST_MS, is_decided
 
 _HEADERS = {
     # Our own script, style and addresses alone; nobody may frame the page (clickjacking).
@@ -40,7 +40,11 @@ _HEADERS = {
 _ASSETS = {"challenge.css": "text/css; charset=utf-8", "challenge.js": "text/javascript; charset=utf-8"}
 _WRONG_CODE = "This code is not valid, or its time is over. Check it on your headset."
 
+_SENT_BROWSER = "vitrine_sent"
+"""The cookie of the browser that was sent to the bank, for one action's pages."""
+
 Credential = Annotated[dict[str, Any], Body()]
+SentBrowser = Annotated[str | None, Cookie(alias=_SENT_BROWSER, max_length=128)]
 
 
 def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
@@ -72,7 +76,7 @@ def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
         return Response(_asset(name), media_type=_ASSETS[name], headers=headers)
 
     @router.get("/pay/challenges/{action_id}", response_class=HTMLResponse)
-    async def show(action_id: str, context: InContext) -> Response:
+    async def show(action_id: str, context: InContext, browser: SentBrowser = None) -> Response:
         try:
             view, passkey = await actions.open_page(context, action_id)
         except NotFoundError:
@@ -80,10 +84,30 @@ def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
         payee = actions.payee_name(context, view)
         if not is_decided(view.state):
             return _html(pages.approval_page(view, payee, passkey=passkey))
-        # Who used the bank has no passkey on this device, or none at all.
-        by_bank = view.method == AuthenticationMethod.THREE_DS
-        enrol = context.passkeys is not None and view.may_enrol and by_bank
+        enrol = context.passkeys is not None and actions.may_enrol(view, None, browser)
         return _html(pages.decided_page(view, payee, enrol=enrol))
+
+    @router.get("/pay/challenges/{action_id}/bank")
+    async def to_bank(action_id: str, context: InContext, browser: SentBrowser = None) -> Response:
+        page = f"/pay/challenges/{action_id}"
+        try:
+            sent = await actions.go_to_bank(context, action_id, browser)
+        except NotFoundError:
+            return _html(pages.unknown_page(), 404)
+        if sent is None:
+            return RedirectResponse(page, status_code=303, headers=_HEADERS)
+        address, browser = sent
+        answer = RedirectResponse(address, status_code=303, headers=_HEADERS)
+        answer.set_cookie(
+            _SENT_BROWSER,
+            browser,
+            max_age=(LONGEST_MS + ENROL_WITHIN_MS) // 1000,
+            path=page,
+            secure=context.process.base_url.startswith("https://"),
+            httponly=True,
+            samesite="lax",  # the bank's page leads back to ours
+        )
+        return answer
 
     @router.get("/pay/challenges/{action_id}/state")
     async def state(action_id: str, context: InContext) -> Response:
@@ -116,12 +140,16 @@ def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
         return JSONResponse(answer, headers=_HEADERS)
 
     @router.post("/pay/challenges/{action_id}/enrol/options")
-    async def enrol_options(action_id: str, context: InContext) -> Response:
-        return JSONResponse(await actions.enrol_options(context, action_id), headers=_HEADERS)
+    async def enrol_options(action_id: str, context: InContext, browser: SentBrowser = None) -> Response:
+        options = await actions.enrol_options(context, action_id, browser=browser)
+        return JSONResponse(options, headers=_HEADERS)
 
     @router.post("/pay/challenges/{action_id}/enrol")
-    async def enrol(action_id: str, credential: Credential, context: InContext) -> Response:
-        passkey_id = await actions.enrol(context, action_id, credential, "Added on the payment page")
+    async def enrol(
+        action_id: str, credential: Credential, context: InContext, browser: SentBrowser = None
+    ) -> Response:
+        name = "Added on the payment page"
+        passkey_id = await actions.enrol(context, action_id, credential, name, browser=browser)
         return JSONResponse({"passkey_id": passkey_id}, headers=_HEADERS)
 
     return router

@@ -13,10 +13,13 @@ from gateway.protocol.messages import (
     CatalogGetBody,
     CatalogList,
     CatalogListBody,
+    Name,
     OrderGet,
     OrderGetBody,
     OrderList,
     OrderListBody,
+    WalletList,
+    WalletListBody,
 )
 
 router = APIRouter(prefix="/v1", tags=["customer"])
@@ -27,9 +30,9 @@ _ID = "http"
 async def list_catalog(
     context: InContext,
     who: AsDevice,
-    merchant: str | None = None,
-    place: str | None = None,
-    after: str | None = None,
+    merchant: Name | None = None,
+    place: Name | None = None,
+    after: Name | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
 ) -> Any:
     """Products on sale (``catalog.list``)."""
@@ -38,7 +41,7 @@ async def list_catalog(
 
 
 @router.get("/catalog/{product_id}")
-async def get_product(context: InContext, who: AsDevice, product_id: str) -> Any:
+async def get_product(context: InContext, who: AsDevice, product_id: Name) -> Any:
     """One product (``catalog.get``)."""
     body = CatalogGetBody(product_id=product_id)
     return commands.get_product(context, CatalogGet(id=_ID, type="catalog.get", body=body))
@@ -48,7 +51,7 @@ async def get_product(context: InContext, who: AsDevice, product_id: str) -> Any
 async def list_orders(
     context: InContext,
     who: AsDevice,
-    after: str | None = None,
+    after: Name | None = None,
     limit: Annotated[int, Query(ge=1, le=50)] = 20,
 ) -> Any:
     """The customer's orders, newest first (``order.list``)."""
@@ -57,7 +60,7 @@ async def list_orders(
 
 
 @router.get("/orders/{order_id}")
-async def get_order(context: InContext, who: AsDevice, order_id: str) -> Any:
+async def get_order(context: InContext, who: AsDevice, order_id: Name) -> Any:
     """One order (``order.get``)."""
     body = OrderGetBody(order_id=order_id)
     return await commands.get_order(context, who, OrderGet(id=_ID, type="order.get", body=body))
@@ -70,6 +73,12 @@ async def list_methods(context: InContext, who: AsDevice) -> Any:
 
 
 @router.get("/wallet")
-async def wallet(context: InContext, who: AsDevice) -> Any:
-    """The customer's digital items (``wallet.list``)."""
-    return await commands.wallet(context, who)
+async def wallet(
+    context: InContext,
+    who: AsDevice,
+    after: Name | None = None,
+    limit: Annotated[int, Query(ge=1, le=50)] = 50,
+) -> Any:
+    """The customer's digital items, newest first (``wallet.list``)."""
+    body = WalletListBody(after=after, limit=limit)
+    return await commands.wallet(context, who, WalletList(id=_ID, type="wallet.list", body=body))

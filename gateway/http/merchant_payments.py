@@ -45,7 +45,10 @@ class DecisionInput(_Input):
 
 
 class CollectionInput(_Input):
-    """``tendered_minor`` is what was handed over; null: nothing, the goods were refused."""
+    """``tendered_minor`` is what was handed over; null: nothing, the goods were refused.
+
+    Of a refund, which is always named by its ``operation_id``, it is what was given back.
+    """
 
     staff_id: Staff
     drawer: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] = "courier"
@@ -103,9 +106,15 @@ async def post_decision(context: InContext, who: AsMerchant, refund_id: str, bod
     return await payments.decide_refund(context, who, refund_id, body.staff_id, approve=body.approve)
 
 
+@router.get("/orders/{order_id}/collections")
+async def get_collections(context: InContext, who: AsMerchant, order_id: str) -> Any:
+    """What waits to be collected for an order, or to be given back, in person."""
+    return await payments.list_collections(context, who, order_id)
+
+
 @router.post("/orders/{order_id}/collections")
 async def post_collection(context: InContext, who: AsMerchant, order_id: str, body: CollectionInput) -> Any:
-    """Say what was collected at the door or the counter. The same again changes nothing."""
+    """Say what was collected, or given back, at the door or the counter. The same again changes nothing."""
     told = Collection(
         who.merchant_id,
         order_id,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from typing import Annotated
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Cookie, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.commands import pay_links as commands
@@ -31,6 +32,10 @@ _HEADERS = {
 }
 _MOST_FORM_BYTES = 4096
 _MALFORMED = "Check the card number, the date and the code."
+_PAYER = "vitrine_payer"
+"""The cookie of a browser from which a card was entered, for one link's page."""
+
+Browser = Annotated[str | None, Cookie(alias=_PAYER, max_length=128)]
 
 router = APIRouter(tags=["hosted pages"])
 
@@ -43,16 +48,16 @@ async def stylesheet() -> Response:
 
 
 @router.get(PAGE_PATH + "{token}", response_class=HTMLResponse)
-async def show(token: str, context: InContext) -> Response:
+async def show(token: str, context: InContext, browser: Browser = None) -> Response:
     """The page: what is to be paid, to whom, and how it stands."""
-    return await _page(context, token)
+    return await _page(context, token, browser)
 
 
 @router.get(PAGE_PATH + "{token}/qr.svg")
 async def picture(token: str, context: InContext) -> Response:
     """The address as a QR code, for a second screen."""
     try:
-        await commands.open_link(context, token)
+        await commands.open_link(context, token, None)
     except NotFoundError:
         return _html(pages.unknown_link_page(), 404)
     svg = qr_svg(commands.link_url(context, token), "Pay")
@@ -73,42 +78,61 @@ async def pay_with_test_card(token: str, request: Request, context: InContext) -
 
 
 @router.post(PAGE_PATH + "{token}/card")
-async def enter_card(token: str, context: InContext) -> Response:
-    """To the vault's page for entering a card."""
+async def enter_card(token: str, context: InContext, browser: Browser = None) -> Response:
+    """To the vault's page for entering a card. The card is this browser's, whoever else has the address."""
+    browser = browser or commands.new_browser()
     try:
-        url = await commands.open_card_page(context, token)
+        url, view = await commands.open_card_page(context, token, browser)
     except VitrineError as error:
-        return await _problem(context, token, error)
-    return _html(pages.leaving_page(url))
+        return await _problem(context, token, error, browser)
+    page = _html(pages.leaving_page(url))
+    page.set_cookie(
+        _PAYER,
+        browser,
+        max_age=(view.expires_at_ms - context.clock.now_ms()) // 1000,
+        path=f"{PAGE_PATH}{token}",
+        secure=context.process.base_url.startswith("https://"),
+        httponly=True,
+        samesite="lax",  # the vault's page leads back to ours
+    )
+    return page
 
 
 @router.post(PAGE_PATH + "{token}/pay")
-async def pay_with_entered(token: str, request: Request, context: InContext) -> Response:
-    """Pay with a card that was entered on the vault's page."""
+async def pay_with_entered(
+    token: str, request: Request, context: InContext, browser: Browser = None
+) -> Response:
+    """Pay with a card that was entered on the vault's page, from this browser."""
     try:
         form = await _form(request)
-        await commands.pay_with_entered(context, token, form.get("method", ""))
+        await commands.pay_with_entered(context, token, form.get("method", ""), browser)
     except VitrineError as error:
-        return await _problem(context, token, error)
+        return await _problem(context, token, error, browser)
     return _back(token)
 
 
-async def _page(context: InContext, token: str, *, problem: str = "", status: int = 200) -> Response:
+async def _page(
+    context: InContext, token: str, browser: str | None, *, problem: str = "", status: int = 200
+) -> Response:
     try:
-        page = await commands.open_link(context, token)
+        page = await commands.open_link(context, token, browser)
     except NotFoundError:
         return _html(pages.unknown_link_page(), 404)
     return _html(pages.link_page(token, page, cards_here=context.cards_here, problem=problem), status)
 
 
-async def _problem(context: InContext, token: str, error: VitrineError) -> Response:
+async def _problem(
+    context: InContext, token: str, error: VitrineError, browser: str | None = None
+) -> Response:
     """Show what went wrong on the page; where the link's state explains it, the page does so by itself."""
+    problem, status = _MALFORMED if error.code == "card.invalid" else error.message, 409
     if isinstance(error, NotFoundError):
-        return await _page(context, token, status=404)
-    if isinstance(error, UnavailableError):
-        return await _page(context, token, problem="This cannot be checked now. Try again.", status=503)
-    shown = _MALFORMED if error.code == "card.invalid" else error.message
-    return await _page(context, token, problem=shown, status=400 if isinstance(error, InvalidError) else 409)
+        problem, status = "", 404
+    elif isinstance(error, UnavailableError):
+        problem, status = "This cannot be checked now. Try again.", 503
+    elif isinstance(error, InvalidError):
+        status = 400
+    return await _page(context, token, browser, problem=problem, status=status)
 
 
 def _back(token: str) -> Response:
@@ -119,7 +143,11 @@ async def _form(request: Request) -> dict[str, str]:
     body = await request.body()
     if len(body) > _MOST_FORM_BYTES:
         raise InvalidError("card.invalid", _MALFORMED)
-    fields = parse_qs(body.decode("ascii", errors="replace"), max_num_fields=10)
+    try:
+        fields = parse_qs(body.decode("ascii", errors="replace"), max_num_fields=10)
+    except ValueError as error:
+        # More fields than any of our forms has.
+        raise InvalidError("card.invalid", _MALFORMED) from error
     return {name: values[0] for name, values in fields.items()}
 
 

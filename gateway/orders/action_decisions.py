@@ -13,9 +13,10 @@ from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.orders.actions import authorize_instead, tell_authenticated, void_authentication
-from gateway.orders.payment_facts import tell_declined
+from gateway.orders.declining import tell_declined
 from gateway.orders.purchase import Purchase, known_purchase
 from gateway.orders.tables import order_line
+from gateway.orders.turns import end_turn, has_turn, owed_by
 from gateway.orders.voiding import void_once
 from gateway.payments import intents
 from gateway.payments.authentication import (
@@ -32,7 +33,8 @@ from gateway.payments.authentication_model import (
     AuthenticationState,
 )
 from gateway.payments.methods import method_of
-from gateway.payments.model import AttemptState, IntentState
+from gateway.payments.model import AttemptState
+from gateway.payments.operations import operation_row
 from wallets.vault.port import DeclineClass
 
 DENIED = {
@@ -137,14 +139,18 @@ def approve_by_passkey(uow: UnitOfWork, action_id: str, assertion: Assertion) ->
     action instead; a passkey whose counter did not grow is revoked and authenticates nothing.
     """
     purchase, row = _waiting(uow, action_id)
-    changed = what_changed(row, purchase.order_id, purchase.total, purchase.merchant_id)
+    operation = operation_row(uow, row.operation_id)
+    assert operation is not None
+    owed = owed_by(purchase, operation.target_operation_id)
+    changed = what_changed(row, purchase.order_id, owed, purchase.merchant_id)
     if changed is not None:
         void_authentication(purchase, row, changed)
         return Decision(action_id, AuthenticationState.EXPIRED, voided=changed)
-    intent = purchase.intent()
-    if intent.state != IntentState.REQUIRES_ACTION or intent.authorization_id != row.operation_id:
+    if not has_turn(purchase, row.operation_id):
         raise ConflictError(
-            "challenge.decided", "The payment does not wait for this.", data={"state": intent.state}
+            "challenge.decided",
+            "The payment does not wait for this.",
+            data={"state": purchase.intent().state},
         )
     if assertion.clone_suspected:
         revoke_passkey(uow, row.customer_id, assertion.passkey_id, CLONE_SUSPECTED)
@@ -164,13 +170,11 @@ def deny(uow: UnitOfWork, action_id: str) -> Decision:
     """
     purchase, row = _waiting(uow, action_id)
     decide(uow, row, AuthenticationState.NOT_AUTHENTICATED, reason=DENIED["code"])
-    waits = purchase.intent().authorization_id == row.operation_id and intents.move_intent(
-        uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD
-    )
+    waits = end_turn(purchase, row.operation_id)
     void_once(purchase, row.operation_id, Money(row.amount_minor, row.currency))
     if waits:
         intents.move_attempt(uow, row.attempt_id, AttemptState.DECLINED, DENIED)
-        tell_declined(purchase, DENIED, purchase.row.pay_until_ms or uow.now_ms)
+        tell_declined(purchase, DENIED, purchase.extend_payment(purchase.pay_until_ms or 0))
     return Decision(action_id, AuthenticationState.NOT_AUTHENTICATED)
 
 

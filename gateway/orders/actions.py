@@ -4,7 +4,7 @@
                                 |    \\-> approved by a passkey   -> authorized anew with that authentication
                                 |    \\-> denied by the customer  -> the order waits for another method
                                 v
-                        expired, abandoned: the reservation ends as for every unpaid order
+                        expired, abandoned: the order waits for another method, for what is left of its time
 
 The session that bought may wait or drop meanwhile. What is decided comes from the provider or from a checked
 assertion, never from a page. Every function runs inside a unit.
@@ -19,9 +19,11 @@ from gateway.kernel.money import Money
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.orders import voiding
+from gateway.orders.declining import tell_declined
 from gateway.orders.placing import begin_attempt
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Purchase
+from gateway.orders.turns import end_turn, owed_by, take_turn
 from gateway.payments import intents
 from gateway.payments.authentication import (
     Opened,
@@ -41,8 +43,17 @@ from gateway.payments.authentication_model import (
     shown_user_code,
     state_after_challenge,
 )
-from gateway.payments.model import AttemptState, IntentState, OperationState
+from gateway.payments.model import AttemptState, OperationState
 from gateway.payments.operations import Recorded
+from gateway.payments.spending import spending_of
+from wallets.vault.port import DeclineClass
+
+NOT_IN_TIME = {
+    "class": DeclineClass.SOFT_RETRY_LATER.value,
+    "code": "challenge_not_in_time",
+    "message": "The payment was not approved in time.",
+}
+"""The decline that follows when nobody passes a challenge."""
 
 ACTION_PATH = "/pay/challenges/"
 CODE_PATH = "/pay"
@@ -52,12 +63,9 @@ def ask_customer(purchase: Purchase, recorded: Recorded, rules: ProcessRules) ->
     """Open the action of a challenged authorization and tell the session where it can be done."""
     uow, action = purchase.uow, recorded.result.action
     assert action is not None and recorded.attempt_id is not None
-    until_ms = purchase.extend_payment(uow.now_ms + min(rules.action_ms, LONGEST_MS))
-    (method_id,) = {
-        attempt.payment_method_id
-        for attempt in intents.attempts_of(uow, purchase.order_id)
-        if attempt.attempt_id == recorded.attempt_id
-    }
+    until_ms = uow.now_ms + waits_ms(rules)
+    purchase.keep_for_attempt(until_ms)
+    attempt = _attempt(purchase, recorded.attempt_id)
     absolute = action.path.startswith(("https://", "http://"))
     opened = open_authentication(
         uow,
@@ -65,11 +73,13 @@ def ask_customer(purchase: Purchase, recorded: Recorded, rules: ProcessRules) ->
         attempt_id=recorded.attempt_id,
         operation_id=recorded.operation_id,
         customer_id=purchase.customer_id,
-        payment_method_id=method_id,
+        payment_method_id=attempt.payment_method_id,
         amount=recorded.amount,
         payee=purchase.merchant_id,
         provider_url=action.path if absolute else f"{rules.base_url}{action.path}",
         expires_at_ms=until_ms,
+        # A passkey's answer is another authorization, and an allowance for one use holds that one already.
+        passkey_allowed=attempt.spending is None,
     )
     purchase.tell("payment.action_required", **_invitation(opened, rules))
 
@@ -91,6 +101,11 @@ def page_of(rules: ProcessRules, action_id: str) -> str:
     return f"{rules.base_url}{ACTION_PATH}{action_id}"
 
 
+def waits_ms(rules: ProcessRules) -> int:
+    """Return how long a challenge is open."""
+    return min(rules.action_ms, LONGEST_MS)
+
+
 def challenge_answered(purchase: Purchase, recorded: Recorded) -> bool:
     """Record what an authorization's answer says about its challenge; False when the answer may not count.
 
@@ -101,7 +116,8 @@ def challenge_answered(purchase: Purchase, recorded: Recorded) -> bool:
     row = authentication_of(uow, recorded.operation_id)
     if row is None:
         return True
-    changed = what_changed(row, purchase.order_id, purchase.total, purchase.merchant_id)
+    owed = owed_by(purchase, recorded.target_operation_id)
+    changed = what_changed(row, purchase.order_id, owed, purchase.merchant_id)
     if recorded.state is OperationState.SUCCEEDED and changed is not None:
         void_authentication(purchase, row, changed)
         return False
@@ -122,13 +138,24 @@ def challenge_answered(purchase: Purchase, recorded: Recorded) -> bool:
     return True
 
 
-def call_off(uow: UnitOfWork, operation_id: str) -> None:
-    """The order was given up: its open action ends with it."""
+def call_off(uow: UnitOfWork, operation_id: str, reason: str = "order_given_up") -> None:
+    """The order was given up, or the time is over: the open action ends with it."""
     row = authentication_of(uow, operation_id)
     if row is not None:
         state = present_state(row, uow.now_ms)
         ended = state if is_decided(state) else AuthenticationState.ABANDONED
-        decide(uow, row, ended, reason="order_given_up")
+        decide(uow, row, ended, reason=reason)
+
+
+def give_up_challenge(purchase: Purchase, operation: Any) -> None:
+    """Nobody has passed the challenge in time, the customer's or that of whoever pays through a link: the
+    order does not wait for it any more, so that it can be paid another way."""
+    if not end_turn(purchase, operation.operation_id):
+        return
+    call_off(purchase.uow, operation.operation_id, NOT_IN_TIME["code"])
+    voiding.void_once(purchase, operation.operation_id, Money(operation.amount_minor, operation.currency))
+    intents.move_attempt(purchase.uow, operation.attempt_id, AttemptState.DECLINED, NOT_IN_TIME)
+    tell_declined(purchase, NOT_IN_TIME, purchase.extend_payment(purchase.pay_until_ms or 0))
 
 
 def waiting_action(reader: Reader, order_id: str) -> dict[str, Any] | None:
@@ -158,18 +185,14 @@ def authorize_instead(
     The replaced one is voided, which calls its challenge off. Should it be approved at this very moment,
     it no longer counts for the intent and is released like every late approval.
     """
-    uow = purchase.uow
-    amount = Money(row.amount_minor, row.currency)
-    if purchase.intent().authorization_id != row.operation_id or not intents.move_intent(
-        uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD
-    ):
-        voiding.void_once(purchase, row.operation_id, amount)
+    uow, operation_id = purchase.uow, purchase.uow.new_id(OperationId)
+    counted = end_turn(purchase, row.operation_id)
+    turn = take_turn(purchase, operation_id) if counted else None
+    voiding.void_once(purchase, row.operation_id, Money(row.amount_minor, row.currency))
+    if counted:
+        intents.move_attempt(uow, row.attempt_id, AttemptState.FAILED)
+    if turn is None:
         return False
-    operation_id = uow.new_id(OperationId)
-    again = intents.try_again(uow, purchase.order_id, operation_id)
-    assert again, "the intent was moved to wait for a method in this unit"
-    intents.move_attempt(uow, row.attempt_id, AttemptState.FAILED)
-    voiding.void_once(purchase, row.operation_id, amount)
     begin_attempt(
         uow,
         intent_id=purchase.intent().intent_id,
@@ -181,9 +204,16 @@ def authorize_instead(
         channel=purchase.row.channel,
         place=purchase.row.place,
         device_id=purchase.row.device_id,
-        total=purchase.total,
-        pay_until_ms=purchase.extend_payment(max(uow.now_ms + LONGEST_MS, purchase.row.pay_until_ms or 0)),
+        total=turn.amount,
+        pay_until_ms=purchase.keep_for_attempt(uow.now_ms + LONGEST_MS),
         request_challenge=request_challenge,
         authentication=authentication,
+        replaces=turn.replaces,
+        spending=spending_of(_attempt(purchase, row.attempt_id)),
     )
     return True
+
+
+def _attempt(purchase: Purchase, attempt_id: str) -> Any:
+    attempts = intents.attempts_of(purchase.uow, purchase.order_id)
+    return next(one for one in attempts if one.attempt_id == attempt_id)

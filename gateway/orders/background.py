@@ -17,6 +17,7 @@ from gateway.ledger.pending import expire_overdue
 from gateway.ledger.verifying import verify_merchant
 from gateway.orders.changes import expire_order
 from gateway.orders.fulfillment_facts import FulfillmentFacts
+from gateway.orders.guardian_facts import close_request, due_requests
 from gateway.orders.pay_links import expire_link
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import unpaid_orders
@@ -125,12 +126,20 @@ class Background:
         await self._store.write(partial(expiry.sweep, limit=_PAGE), lane=Lane.BACKGROUND)
 
     async def _tidy_payments(self) -> None:
-        """End links and requests whose time is over; plan what authorizations will need."""
+        """End links, refund requests and questions to guardians whose time is over; plan what authorizations
+        will need."""
         for pay_link_id in await self._store.read(partial(expired_links, most=_PAGE)):
             await self._store.write(partial(expire_link, pay_link_id=pay_link_id), lane=Lane.BACKGROUND)
         for refund_id in await self._store.read(partial(expired_refunds, most=_PAGE)):
             expire = partial(expire_refund, refund_id=refund_id, rules=self._rules)
             await self._store.write(expire, lane=Lane.BACKGROUND)
+        for approval_id in await self._store.read(partial(due_requests, most=_PAGE)):
+            try:
+                close = partial(close_request, approval_id=approval_id, rules=self._rules)
+                await self._store.write(close, lane=Lane.BACKGROUND)
+            except Exception:
+                # One question that cannot be closed must not keep the renewals of others.
+                log.exception("background.guardian_failed", approval_id=approval_id)
         await plan_renewals(self._store, self._rules.renewal)
         await asyncio.sleep(_TIDY_S)
 

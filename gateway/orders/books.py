@@ -116,12 +116,12 @@ def post_refunded(purchase: Purchase, leg: Leg, provider: str) -> None:
 
 
 def post_part_refunded(
-    purchase: Purchase, leg: Leg, amount: Money, before_minor: int, provider: str, *, owed: bool = False
+    purchase: Purchase, leg: Leg, amount: Money, before_minor: int, account: str, *, owed: bool = False
 ) -> None:
     """A part of the leg's share went back; ``before_minor`` of it had gone back before.
 
-    Revenue and tax are reversed in proportion, so that all parts together reverse all of them. ``owed``: it
-    is paid another way than it came, and is owed until that is done.
+    Revenue and tax are reversed in proportion, so that all parts together reverse all of them. It goes out of
+    ``account`` (`paid_into`); ``owed``: it is paid another way than it came, and is owed until that is done.
     """
     gross = amount.amount_minor
     tax = tax_share(leg.tax_minor, leg.amount_minor, before_minor, gross)
@@ -137,10 +137,20 @@ def post_part_refunded(
                 currency,
                 gross,
                 debit=accounts.DEFERRED_REVENUE,
-                credit=accounts.REFUNDS_PAYABLE if owed else funds(provider),
+                credit=accounts.REFUNDS_PAYABLE if owed else account,
             ),
         ),
     )
+
+
+def paid_into(purchase: Purchase, authorization_id: str | None, provider: str) -> str:
+    """Return the account that captures of an authorization came into, where their refunds go out of.
+
+    An order may have been paid by several providers, one after another, so its present one says nothing.
+    ``provider`` is whose account it is where nothing was reserved for the authorization.
+    """
+    held = None if authorization_id is None else pending.reservation(purchase.uow, authorization_id)
+    return funds(provider) if held is None else held.debit
 
 
 def post_goodwill(purchase: Purchase, amount: Money, provider: str) -> None:
@@ -279,6 +289,20 @@ def post_token_returned(purchase: Purchase, leg: Leg) -> None:
             f"token:{leg.item_number}",
             leg.quantity,
             debit=accounts.TOKENS_TREASURY,
+            credit=accounts.tokens_held(purchase.customer_id),
+        ),
+    )
+
+
+def post_token_lost(purchase: Purchase, leg: Leg) -> None:
+    """A digital item that was in the customer's wallet was never issued after all."""
+    _post(
+        purchase,
+        "token.lost",
+        move(
+            f"token:{leg.item_number}",
+            leg.quantity,
+            debit=accounts.TOKENS_ISSUED,
             credit=accounts.tokens_held(purchase.customer_id),
         ),
     )

@@ -116,6 +116,11 @@ def waiting_legs(purchase: Purchase, operations: list[Any]) -> list[Leg]:
     ]
 
 
+def is_asked_for(purchase: Purchase, leg: Leg) -> bool:
+    """Whether a capture of the fulfilled leg's share is under way."""
+    return leg not in waiting_legs(purchase, operations_of(purchase.uow, purchase.order_id))
+
+
 def in_flight(operations: list[Any]) -> bool:
     """Whether a capture has no answer yet."""
     return any(

@@ -1,8 +1,9 @@
-"""Money that people collect: at the door, at the counter, at the till. Confirmed by staff, once.
+"""Money that people hand over: at the door, at the counter, at the till. Confirmed by staff, once.
 
-The promise is an authorization of a provider that holds nothing; its capture stays unknown until somebody
-says what was counted. What staff say is written down before the vault is told, so that the books know the
-tender and the drawer whenever the vault's answer comes.
+The promise is an authorization of a provider that holds nothing; its capture, and the refund of a capture,
+stays unknown until somebody says what was counted. What staff say is written down before the vault is told,
+so that the books know the tender and the drawer whenever the vault's answer comes. The first word counts:
+whoever speaks next has the vault hear it, if it has not.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gateway.orders import books, process, undoing
 from gateway.orders.model import LegKind, LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, load_purchase, wire_money
+from gateway.payments.intents import intent_of
 from gateway.payments.model import OperationState
 from gateway.payments.operations import Recorded, operations_of
 from gateway.payments.provider_terms import terms_of
@@ -39,7 +41,10 @@ _GET = Statement(select(cash_collection).where(cash_collection.c.operation_id ==
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What staff say happened. ``tendered_minor`` is what was handed over; None: nothing, goods refused."""
+    """What staff say happened. ``tendered_minor`` is what was handed over; None: nothing, goods refused.
+
+    Of a refund it is what was given back.
+    """
 
     merchant_id: str
     order_id: str
@@ -48,25 +53,30 @@ class Collection:
     tendered_minor: int | None
     restocked: bool
     operation_id: str | None = None
-    """Which collection; needed only where several wait."""
+    """Which collection; needed where several wait, and for a refund: a collection that is reported once more
+    is never taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A collection that waits for staff, or was decided."""
+    """A collection that waits for staff, or was decided: what was said of it first."""
 
     operation_id: str
     amount: Money
     tendered: Money | None
     staff_id: str
+    is_theirs: bool
+    """Whether that is what this member of the staff says."""
 
 
 def note_collection(uow: UnitOfWork, told: Collection) -> Due:
-    """Write down what staff say, before the vault is told; the same again is the same.
+    """Write down what staff say, before the vault is told; what was said before stays.
 
     Raises NotFoundError ``order.not_found``; ConflictError ``collection.none_due``,
-    ``collection.several_due`` (data: their ids), ``collection.decided``; InvalidError ``cash.not_enough``.
+    ``collection.several_due`` (data: their ids); InvalidError ``cash.not_enough``.
     """
+    if told.tendered_minor is not None and told.tendered_minor < 0:
+        raise InvalidError("cash.not_enough", "Nothing is taken out here.", param="$.tendered_minor")
     purchase = load_purchase(uow, told.order_id)
     if purchase is None or purchase.merchant_id != told.merchant_id:
         raise NotFoundError("order.not_found", "There is no such order.")
@@ -83,22 +93,30 @@ def note_collection(uow: UnitOfWork, told: Collection) -> Due:
         "restocked": int(told.restocked),
         "at_ms": uow.now_ms,
     }
-    if not uow.run(_INSERT, values):
-        known = collection_of(uow, row.operation_id)
-        assert known is not None
-        if (known.staff_id, known.tendered_minor, known.drawer) != (
-            told.staff_id,
-            told.tendered_minor,
-            told.drawer,
-        ):
-            raise ConflictError("collection.decided", "This was decided already.")
-    tendered = None if told.tendered_minor is None else Money(told.tendered_minor, row.currency)
-    return Due(row.operation_id, amount, tendered, told.staff_id)
+    uow.run(_INSERT, values)
+    first = collection_of(uow, row.operation_id)
+    assert first is not None
+    tendered = None if first.tendered_minor is None else Money(first.tendered_minor, row.currency)
+    # A colleague who says the same says nothing else.
+    theirs = (first.tendered_minor, first.drawer) == (told.tendered_minor, told.drawer)
+    return Due(row.operation_id, amount, tendered, first.staff_id, theirs)
 
 
 def forget_collection(uow: UnitOfWork, operation_id: str) -> None:
     """The vault would not take it (too little was handed over): staff may say something else."""
     uow.core(cash_collection.delete().where(cash_collection.c.operation_id == operation_id))
+
+
+def waiting_collections(reader: Reader, merchant_id: str, order_id: str) -> list[Any]:
+    """Return the operations of an order that wait for staff, oldest first.
+
+    Raises NotFoundError ``order.not_found``.
+    """
+    intent = intent_of(reader, order_id)
+    if intent is None or intent.merchant_id != merchant_id:
+        raise NotFoundError("order.not_found", "There is no such order.")
+    found = _by_hand(reader, intent)
+    return [row for row in found if row.state != OperationState.SUCCEEDED]
 
 
 def collection_of(reader: Reader, operation_id: str) -> Any | None:
@@ -161,15 +179,10 @@ def _restock(purchase: Purchase, leg: Leg) -> None:
 
 
 def _due(purchase: Purchase, operation_id: str | None) -> Any:
-    terms = terms_of(purchase.intent())
-    if terms is None or terms.authorizes:
-        raise ConflictError("collection.none_due", "Nothing is to be collected for this order.")
     rows = [
         row
-        for row in operations_of(purchase.uow, purchase.order_id)
-        if row.kind == OperationKind.CAPTURE
-        and row.state in (OperationState.CREATED, OperationState.UNKNOWN, OperationState.SUCCEEDED)
-        and operation_id in (None, row.operation_id)
+        for row in _by_hand(purchase.uow, purchase.intent())
+        if row.operation_id == operation_id or (operation_id is None and row.kind == OperationKind.CAPTURE)
     ]
     waiting = [row for row in rows if row.state != OperationState.SUCCEEDED] or rows[-1:]
     if not waiting:
@@ -183,7 +196,20 @@ def _due(purchase: Purchase, operation_id: str | None) -> Any:
     return waiting[0]
 
 
-def check_tender(due: Due) -> None:
-    """Raise InvalidError ``cash.not_enough`` for a tender that is below zero."""
-    if due.tendered is not None and due.tendered.amount_minor < 0:
-        raise InvalidError("cash.not_enough", "Nothing is taken out here.", param="$.tendered_minor")
+def _by_hand(reader: Reader, intent: Any) -> list[Any]:
+    """Return the captures and refunds that people decide, as far as they may still be reported."""
+    terms = terms_of(intent)
+    promised = intent.authorization_id if terms is not None and terms.by_hand else ""
+    rows = operations_of(reader, intent.order_id)
+    collected = {
+        row.operation_id
+        for row in rows
+        if row.kind == OperationKind.CAPTURE
+        and (row.target_operation_id == promised or collection_of(reader, row.operation_id) is not None)
+    }
+    return [
+        row
+        for row in rows
+        if (row.operation_id in collected or row.target_operation_id in collected)
+        and row.state in (OperationState.CREATED, OperationState.UNKNOWN, OperationState.SUCCEEDED)
+    ]

@@ -7,8 +7,6 @@ from gateway.orders import books, process
 from gateway.orders.model import LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase
-from gateway.payments.model import OperationState
-from gateway.payments.operations import operation_row
 from wallets.minting.model import MintOutcome, OutcomeKind
 from wallets.minting.requests import request_return
 
@@ -61,11 +59,11 @@ class MintFacts:
             process.ask_for_waiting(purchase, self._rules)
 
     def _skipped(self, purchase: Purchase, leg: Leg, outcome: MintOutcome) -> None:
-        if leg.state is LegState.CAPTURED and purchase.move_leg(leg, LegState.RETURNING):
-            # Its first block was lost in a reorganization and it cannot be minted again: money back.
-            process.pay_back(purchase, leg, self._rules)
-            return
-        process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
+        if leg.has_token:
+            # Its first block was lost in a reorganization and it cannot be minted again.
+            process.token_lost(purchase, leg, self._rules)
+        else:
+            process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
 
     def _final(self, purchase: Purchase, leg: Leg) -> None:
         if leg.state is LegState.RETURNING:
@@ -76,8 +74,4 @@ class MintFacts:
             return
         books.post_token_returned(purchase, leg)
         purchase.tell("token.returned", leg_id=leg.leg_id, transaction_hash=outcome.tx_hash or "")
-        capture = operation_row(purchase.uow, leg.capture_operation_id or "")
-        if capture is not None and capture.state == OperationState.SUCCEEDED:
-            process.pay_back(purchase, leg, self._rules)
-        else:
-            process.returned(purchase, leg, self._rules)
+        process.pay_back(purchase, leg, self._rules)

@@ -32,6 +32,7 @@ from gateway.payments.pay_links import (
     end_link,
     link_of_token,
     links_of_order,
+    offered_until_ms,
     state_now,
 )
 
@@ -85,20 +86,26 @@ def make_link(
 ) -> MadeLink:
     """Make a link for what the order owes now, and keep its goods for as long.
 
+    The merchant may keep them for as long as it likes. By links of the customer's own they are kept as long
+    as one lasts that was made with the order, however many are made.
+
     Raises ConflictError ``order.not_payable``, ``pay_link.not_offered``, ``pay_link.too_many``.
     """
     policy = payment_policy_of(uow, purchase.merchant_id)
     if not policy.pay_link:
         raise ConflictError("pay_link.not_offered", "This merchant offers no pay links.")
     amount = open_amount(purchase)
-    if amount is None:
-        raise ConflictError(
-            "order.not_payable",
-            "The order does not wait for a payment.",
-            data={"state": purchase.state.value, "payment": purchase.intent().state},
-        )
+    if amount is None or purchase.is_over:
+        raise _not_payable(purchase)
     valid_ms = min(hours or policy.pay_link_hours, policy.pay_link_hours) * _HOUR_MS
     expires_at_ms = uow.now_ms + valid_ms
+    if purchase.state is OrderState.PLACED and created_by == purchase.customer_id:
+        longest_ms = purchase.row.created_at_ms + policy.pay_link_hours * _HOUR_MS
+        # Not for as long as an attempt keeps the order: links and attempts would prolong each other for ever.
+        promised_ms = offered_until_ms(uow, purchase.order_id)
+        expires_at_ms = min(expires_at_ms, max(longest_ms, promised_ms))
+        if expires_at_ms <= uow.now_ms:
+            raise _not_payable(purchase)
     open_now = [row for row in links_of_order(uow, purchase.order_id) if row.state == PayLinkState.OPEN]
     if len(open_now) >= _MOST_OPEN:
         raise ConflictError(
@@ -117,6 +124,14 @@ def make_link(
     if purchase.state is OrderState.PLACED:
         purchase.wait_for_link(expires_at_ms)
     return MadeLink(pay_link_id, token, amount, expires_at_ms)
+
+
+def _not_payable(purchase: Purchase) -> ConflictError:
+    return ConflictError(
+        "order.not_payable",
+        "The order does not wait for a payment.",
+        data={"state": purchase.state.value, "payment": purchase.intent().state},
+    )
 
 
 def open_amount(purchase: Purchase) -> Money | None:

@@ -41,6 +41,8 @@ class ProcessRules:
     """Where hosted pages are reached."""
     action_ms: int = 15 * 60_000
     """How long a challenge or another payment method is waited for."""
+    guardian_ms: int = 24 * 60 * 60_000
+    """How long a guardian has to approve a purchase; the order's goods are kept meanwhile."""
     cash_country: str | None = None
     """Whose rule of cash rounding applies; None: no rounding beyond the currency's coins."""
     renewal: RenewalRules = field(default_factory=RenewalRules)
@@ -232,16 +234,35 @@ def _leg_failed(purchase: Purchase, leg: Leg, reason: str) -> bool:
     return True
 
 
+def token_lost(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """What was minted for the leg is gone for good: nobody has it, and nobody pays for it."""
+    books.post_token_lost(purchase, leg)
+    purchase.set_token(leg, None)
+    match leg.state:
+        case LegState.RETURNING:
+            undoing.refund_leg(purchase, leg)
+        case LegState.FULFILLED if capturing.is_asked_for(purchase, leg):
+            pass  # whatever the capture's answer is, it will find that the token is lost
+        case _:
+            undoing.give_up_lost(purchase, leg)
+    spoil_line(purchase, leg)
+    settle(purchase, rules)
+
+
+def drop_lost(purchase: Purchase, legs: Sequence[Leg], rules: ProcessRules) -> list[Leg]:
+    """A capture has failed: nobody is asked again for what was lost meanwhile. Returns the other legs."""
+    lost = [leg for leg in legs if leg.is_lost]
+    for leg in lost:
+        undoing.give_up_lost(purchase, leg)
+    if lost:
+        settle(purchase, rules)
+    return [leg for leg in legs if leg not in lost]
+
+
 def pay_back(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """What was delivered has come back, or never will have been: the leg's money goes back."""
+    """What was delivered has come back, or never will have been: what was paid for the leg goes back."""
     undoing.refund_leg(purchase, leg)
     if leg.state is LegState.RETURNED:
-        settle(purchase, rules)
-
-
-def returned(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
-    """The leg is given back and paid back."""
-    if purchase.move_leg(leg, LegState.RETURNED):
         settle(purchase, rules)
 
 
@@ -286,8 +307,10 @@ def _captured(
     if not is_posted:
         books.post_captured(purchase, leg.amount, provider or rules.provider, authorization_id)
     books.post_delivered(purchase, leg)
-    purchase.fulfill_line(leg)
     purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
+    if leg.is_lost:
+        undoing.give_up_lost(purchase, leg)
+    purchase.fulfill_line(leg)
     return True
 
 

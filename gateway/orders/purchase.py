@@ -27,8 +27,9 @@ from gateway.orders.model import (
     OrderState,
 )
 from gateway.orders.tables import leg, order, order_line
-from gateway.payments.intents import inline, intent_of, sources
-from gateway.payments.pay_links import open_until_ms
+from gateway.payments.guardians import pending_of, requests_of
+from gateway.payments.intents import attempts_of, inline, intent_of, sources
+from gateway.payments.pay_links import offered_until_ms, open_until_ms
 
 _ORDER = Statement(select(order).where(order.c.order_id == bindparam("order_id")).with_for_update())
 _LEGS = Statement(
@@ -50,6 +51,7 @@ _LEGS = Statement(
         leg.c.item_number,
         leg.c.numbered,
         leg.c.capture_operation_id,
+        leg.c.token.is_not(None).label("has_token"),
         order_line.c.failure_policy,
         order_line.c.title,
     )
@@ -156,6 +158,8 @@ _POLICIES = {policy.value: policy for policy in FailurePolicy}
 
 LONGEST_UNPAID_MS = 60 * 60_000
 """A reservation that nobody pays for is given up, however often another method is tried."""
+_MOST_KEPT = 10
+"""So many attempts make an order that is held wait longer; later ones have what is left of its time."""
 
 
 @dataclass(slots=True)
@@ -182,6 +186,17 @@ class Leg:
     numbered: bool
     capture_operation_id: str | None
     policy: FailurePolicy
+    has_token: bool = False
+    """Whether something was minted for it, which is there or was given back."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what was minted for it is gone for good, and the leg does not know yet."""
+        return (
+            self.kind is LegKind.MINT
+            and not self.has_token
+            and self.state in (LegState.FULFILLED, LegState.CAPTURED)
+        )
 
     @property
     def amount(self) -> Money:
@@ -265,11 +280,12 @@ class Purchase:
             {"its_order_id": self.order_id, "its_position": leg.position, "operation_id": operation_id},
         )
 
-    def set_token(self, leg: Leg, token: Mapping[str, Any]) -> None:
-        """Note what was minted for the leg."""
+    def set_token(self, leg: Leg, token: Mapping[str, Any] | None) -> None:
+        """Note what was minted for the leg; None: it is gone for good."""
+        leg.has_token = token is not None
+        text = None if token is None else encode(dict(token))
         self.uow.run(
-            _SET_TOKEN,
-            {"its_order_id": self.order_id, "its_position": leg.position, "new_token": encode(dict(token))},
+            _SET_TOKEN, {"its_order_id": self.order_id, "its_position": leg.position, "new_token": text}
         )
 
     def fulfill_line(self, leg: Leg) -> None:
@@ -310,16 +326,47 @@ class Purchase:
         self.uow.run(_WAIT_FOR_LINK, {"its_order_id": self.order_id, "until_ms": until_ms})
         self.pay_until_ms = max(until_ms, self.pay_until_ms or 0)
 
-    def extend_payment(self, until_ms: int) -> int:
-        """Keep the reservation for another while, never longer than an hour after the order was placed.
+    def keep_for_attempt(self, until_ms: int) -> int:
+        """Somebody is paying: the order does not end before their attempt does. Nothing gets shorter.
 
-        What was promised to somebody with a pay link stays. Returns until when it is kept.
+        That may be longer than an order waits for somebody to begin; `extend_payment` puts it right when the
+        attempt has ended. Returns until when the order is kept.
         """
-        until_ms = min(until_ms, self.row.created_at_ms + LONGEST_UNPAID_MS)
-        until_ms = max(until_ms, open_until_ms(self.uow, self.order_id))
+        until_ms = max(until_ms, self.pay_until_ms or 0)
+        statement = _PAY_UNTIL
+        if self.is_held:
+            if len(attempts_of(self.uow, self.order_id)) > _MOST_KEPT:
+                return until_ms
+            statement = _HOLD
+        if self.uow.run(statement, {"its_order_id": self.order_id, "until_ms": until_ms}):
+            self.pay_until_ms = until_ms
+        return until_ms
+
+    def extend_payment(self, until_ms: int) -> int:
+        """Wait for another way to pay, never longer than an hour after the order was placed.
+
+        What was promised to somebody with a pay link stays, and the hour does not end while a guardian is
+        asked. An order that is held keeps its time. Returns until when the order is kept.
+        """
+        if self.state is not OrderState.PLACED:
+            return self.pay_until_ms or self.uow.now_ms
+        asked = requests_of(self.uow, self.order_id)
+        longest_ms = max(
+            self.row.created_at_ms + LONGEST_UNPAID_MS,
+            offered_until_ms(self.uow, self.order_id),
+            *(row.kept_until_ms for row in asked),
+        )
+        pending = pending_of(asked)
+        kept_ms = 0 if pending is None else pending.kept_until_ms
+        until_ms = max(min(until_ms, longest_ms), kept_ms, open_until_ms(self.uow, self.order_id))
         self.pay_until_ms = until_ms
         self.uow.run(_PAY_UNTIL, {"its_order_id": self.order_id, "until_ms": until_ms})
         return until_ms
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time to be paid for has passed: it ends when it is looked at next."""
+        return self.pay_until_ms is not None and self.pay_until_ms <= self.uow.now_ms
 
     def tell(self, event_type: str, **body: Any) -> None:
         """Write an event on the customer's stream; ``order_id`` is added."""
@@ -380,6 +427,7 @@ def _legs(uow: UnitOfWork, row: Any) -> list[Leg]:
             numbered=bool(found.numbered),
             capture_operation_id=found.capture_operation_id,
             policy=_POLICIES[found.failure_policy],
+            has_token=bool(found.has_token),
         )
         for found in uow.rows(_LEGS, {"order_id": row.order_id})
     ]

@@ -29,11 +29,13 @@ from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import books, capturing, voiding
 from gateway.orders.alternatives import alternatives
+from gateway.orders.declining import tell_declined
 from gateway.orders.purchase import Purchase, wire_money
 from gateway.payments import calls, intents
 from gateway.payments.model import AttemptState, IntentState
 from gateway.payments.operations import Recorded, begin_operation, operation_row, operations_of
 from gateway.payments.provider_terms import terms_of, terms_text
+from gateway.payments.spending import spending_of
 from wallets.vault.port import DeclineClass, OperationKind, OperationStatus
 
 RENEW = "payment.renew"
@@ -103,8 +105,8 @@ def used_up(purchase: Purchase, rules: RenewalRules) -> None:
 
 
 def renew_or_hold(purchase: Purchase, rules: RenewalRules, reason: str) -> None:
-    """The present authorization gives no more money: get another one, or hold the order."""
-    if purchase.is_held or purchase.intent().reauthorization_id is not None:
+    """The present authorization gives no more money: get another one, or hold the order, if it needs any."""
+    if purchase.is_held or purchase.intent().reauthorization_id is not None or not capturing.needed(purchase):
         return
     if capturing.in_flight(operations_of(purchase.uow, purchase.order_id)):
         _look_again(purchase, purchase.intent().authorization_id, purchase.uow.now_ms + _SOON_MS)
@@ -136,6 +138,8 @@ def renew(purchase: Purchase, rules: RenewalRules) -> bool:
         order_id=purchase.order_id,
         payment_method_id=old.payment_method_id,
         operation_id=operation_id,
+        # Taken over with the method and the agreement; it is not named again.
+        spending=spending_of(old),
     )
     begin_operation(
         uow,
@@ -190,8 +194,17 @@ def replaced(
     return True
 
 
-def not_replaced(purchase: Purchase, recorded: Recorded, rules: RenewalRules, reason: dict[str, Any]) -> None:
-    """The new authorization was declined: the present one stays for as long as it lasts."""
+def not_replaced(
+    purchase: Purchase,
+    recorded: Recorded,
+    rules: RenewalRules,
+    reason: dict[str, Any],
+    ask_guardian: Callable[[], bool],
+) -> None:
+    """The new authorization was declined: the present one stays for as long as it lasts.
+
+    ``ask_guardian`` says whether somebody is asked to approve it after all.
+    """
     uow, result = purchase.uow, recorded.result
     assert recorded.attempt_id is not None
     declined = result.status is OperationStatus.DECLINED
@@ -205,9 +218,15 @@ def not_replaced(purchase: Purchase, recorded: Recorded, rules: RenewalRules, re
     was_asked = not _is_renewal(purchase, recorded)
     if purchase.is_held or was_asked:
         # Somebody is waiting at a screen.
-        _tell_declined(purchase, reason)
+        if not ask_guardian():
+            tell_declined(purchase, reason, purchase.pay_until_ms or uow.now_ms)
         return
-    purchase.tell("payment.reauthorization_declined", decline_class=reason["class"], code=reason["code"])
+    purchase.tell(
+        "payment.reauthorization_declined",
+        decline_class=reason["class"],
+        code=reason["code"],
+        **({"limit": reason["limit"]} if "limit" in reason else {}),
+    )
     old = operation_row(uow, intent.authorization_id)
     assert old is not None
     if _is_usable(purchase, intent, old):
@@ -232,18 +251,6 @@ def hold(purchase: Purchase, rules: RenewalRules, reason: str) -> None:
         amount=wire_money(amount),
         alternatives=alternatives(purchase, amount),
         pay_until=rfc3339(purchase.pay_until_ms),
-    )
-
-
-def _tell_declined(purchase: Purchase, reason: dict[str, Any]) -> None:
-    amount = Money(capturing.needed(purchase), purchase.currency)
-    purchase.tell(
-        "payment.declined",
-        decline_class=reason["class"],
-        code=reason["code"],
-        message=reason["message"],
-        alternatives=alternatives(purchase, amount),
-        pay_until=rfc3339(purchase.pay_until_ms or purchase.uow.now_ms),
     )
 
 

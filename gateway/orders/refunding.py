@@ -19,15 +19,16 @@ from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import books, process
+from gateway.orders.collecting import collection_of
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase, load_purchase, wire_money
-from gateway.orders.undoing import begin_refund, goods_are_back, leg_money_back
+from gateway.orders.undoing import begin_refund, goods_are_back, is_paid, leg_money_back
 from gateway.payments import calls, intents
 from gateway.payments.methods import method_of
 from gateway.payments.model import OperationState, operation_is_final
-from gateway.payments.operations import Recorded, begin_operation, operations_of
+from gateway.payments.operations import Recorded, begin_operation, operation_row, operations_of
 from gateway.payments.provider_terms import terms_of
 from gateway.payments.refunds import (
     count_done,
@@ -42,6 +43,7 @@ from gateway.payments.refunds_model import (
     RefundState,
     RefundWay,
     gives_back,
+    is_same_person,
     needs_second_person,
     refund_is_open,
 )
@@ -51,8 +53,8 @@ REQUEST_OPERATION = "refund.request"
 
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
-_NO_TARGET = frozenset({MethodKind.APPLE_PAY.value, MethodKind.GOOGLE_PAY.value})
-"""Pay once and can take nothing."""
+_NO_TARGET = frozenset({MethodKind.APPLE_PAY.value, MethodKind.GOOGLE_PAY.value, MethodKind.CASH.value})
+"""Wallets' payloads pay once and take nothing; cash goes back only where cash came from, over a counter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def decide(
         purchase.tell("refund.rejected", refund_id=refund_id)
         _give_up(purchase, row, rules)
         return RefundAnswer(refund_id, wanted, _amount(row))
-    if staff_id == row.requested_by:
+    if is_same_person(staff_id, row.requested_by):
         raise ForbiddenError("refund.same_person", "Somebody else has to approve this.")
     _check_velocity(uow, row)
     parts = _parts_to_pay_out(purchase, row)
@@ -204,11 +206,12 @@ def record_back(purchase: Purchase, recorded: Recorded, rules: ProcessRules, *, 
             begin_refund(purchase, leg, recorded.amount, refund_id=recorded.refund_id)
         else:
             _begin_payout(purchase, row, recorded.amount, leg)
-    else:
-        if row is None or gives_back(RefundWay(row.way)):
-            intents.release_refund(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
-        if row is None:
-            purchase.tell("payment.stuck", task=calls.REFUND)
+    elif row is None:
+        intents.release_refund(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
+        purchase.tell("payment.stuck", task=calls.REFUND)
+    elif gives_back(RefundWay(row.way)):
+        intents.release_refund(purchase.uow, purchase.order_id, recorded.amount.amount_minor)
+        _resume_returns(purchase, rules)
     if row is not None and recorded.state is not OperationState.UNKNOWN and not ask_anew:
         _end_if_answered(purchase, row, recorded)
 
@@ -217,7 +220,6 @@ def _went_back(
     purchase: Purchase, recorded: Recorded, leg: Leg | None, row: Any | None, rules: ProcessRules
 ) -> None:
     uow, amount = purchase.uow, recorded.amount
-    provider = rules.provider_of(terms_of(purchase.intent()))
     if recorded.refund_id is not None:
         count_done(uow, recorded.refund_id, amount.amount_minor)
     if row is not None and not gives_back(RefundWay(row.way)):
@@ -228,7 +230,12 @@ def _went_back(
     intents.add_refunded(uow, purchase.order_id, amount.amount_minor)
     before = leg_money_back(purchase, leg).done - amount.amount_minor
     elsewhere = recorded.kind is OperationKind.PAYOUT
-    books.post_part_refunded(purchase, leg, amount, before, provider, owed=elsewhere)
+    counted = collection_of(uow, recorded.operation_id)
+    by_hand = counted is not None and counted.tendered_minor is not None
+    account = _paid_into(purchase, leg, rules)
+    books.post_part_refunded(purchase, leg, amount, before, account, owed=elsewhere or by_hand)
+    if counted is not None and by_hand:
+        books.post_cash_given(purchase, amount, country=rules.cash_country, drawer=counted.drawer)
     if elsewhere:
         books.post_paid_out(purchase, amount, rules.provider)
         purchase.tell(
@@ -239,6 +246,14 @@ def _went_back(
     if leg.state is LegState.RETURNING and (row is None or goods_are_back(purchase, leg)):
         # The last of the leg's money, whoever asked for it, ends its return.
         process.pay_back(purchase, leg, rules)
+
+
+def _paid_into(purchase: Purchase, leg: Leg, rules: ProcessRules) -> str:
+    """Return the account that the leg's share came into."""
+    capture = operation_row(purchase.uow, leg.capture_operation_id or "")
+    assert capture is not None, "only what was captured goes back"
+    provider = rules.provider_of(terms_of(purchase.intent()))
+    return books.paid_into(purchase, capture.target_operation_id, provider)
 
 
 def _end_if_answered(purchase: Purchase, row: Any, recorded: Recorded) -> None:
@@ -267,6 +282,8 @@ def _refundable(purchase: Purchase, leg_id: str | None) -> list[tuple[Leg, int]]
     shares = []
     for leg in purchase.legs:
         if leg.state not in (LegState.CAPTURED, LegState.RETURNING) or leg_id not in (None, leg.leg_id):
+            continue
+        if not is_paid(purchase, leg):
             continue
         back = leg_money_back(purchase, leg)
         rest = leg.amount_minor - back.done - back.under_way
@@ -390,6 +407,14 @@ def _give_up(purchase: Purchase, row: Any, rules: ProcessRules) -> None:
     if not gives_back(RefundWay(row.way)):
         return
     intents.release_refund(purchase.uow, purchase.order_id, row.amount_minor)
+    _resume_returns(purchase, rules)
+
+
+def _resume_returns(purchase: Purchase, rules: ProcessRules) -> None:
+    """A request keeps its amount no longer: returns that wait for nothing but their money ask for it.
+
+    If that is refused too it is told as ``payment.stuck`` and not asked for again.
+    """
     for leg in purchase.legs:
         if leg.state is LegState.RETURNING and goods_are_back(purchase, leg):
             process.pay_back(purchase, leg, rules)

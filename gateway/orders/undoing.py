@@ -16,8 +16,8 @@ from gateway.orders.purchase import Leg, Purchase
 from gateway.orders.tables import entitlement
 from gateway.payments import calls, intents
 from gateway.payments.model import OperationState, operation_is_final
-from gateway.payments.operations import begin_operation, operations_of
-from wallets.minting.model import MintState, ReturnState
+from gateway.payments.operations import begin_operation, operation_row, operations_of
+from wallets.minting.model import MintState, ReturnState, TokenView
 from wallets.minting.requests import cancel_mint, mints_of, request_return
 from wallets.vault.port import OperationKind
 
@@ -86,10 +86,8 @@ def resume_return(purchase: Purchase, leg: Leg) -> bool:
     ]
     if any(not operation_is_final(OperationState(row.state)) for row in refunds):
         return False
-    if leg.kind is LegKind.MINT:
-        token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
-        if token.return_state is not ReturnState.RETURNED:
-            return token.state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
+    if not goods_are_back(purchase, leg):
+        return _token(purchase, leg).state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
     refund_leg(purchase, leg)
     return True
 
@@ -98,9 +96,16 @@ def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
     """Send the token back to the treasury; before it is final, the final outcome asks again."""
     if not moved and not purchase.move_leg(leg, LegState.RETURNING):
         return
-    minted = next(found for found in mints_of(purchase.uow, purchase.order_id) if found.leg_id == leg.leg_id)
-    if minted.state is MintState.FINAL:
+    if _token(purchase, leg).state is MintState.FINAL:
         request_return(purchase.uow, leg.leg_id)
+
+
+def give_up_lost(purchase: Purchase, leg: Leg) -> None:
+    """End a leg whose token is gone for good: what was paid for it goes back, and nobody is asked to pay."""
+    if leg.state is LegState.FULFILLED:
+        purchase.move_leg(leg, LegState.CAPTURE_FAILED)
+    if purchase.move_leg(leg, LegState.RETURNING):
+        refund_leg(purchase, leg)
 
 
 def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
@@ -113,11 +118,11 @@ def refund_leg(purchase: Purchase, leg: Leg) -> None:
     """Give back what is left of the leg's captured share, to the method it came from.
 
     What was refunded before, in parts, and what is on its way back already is not refunded again; the leg
-    has come back when the last of it has.
+    has come back when the last of it has, and at once if nothing was captured for it.
     """
     back = leg_money_back(purchase, leg)
     rest = leg.amount_minor - back.done - back.under_way
-    if not leg.amount_minor or leg.capture_operation_id is None or (rest == 0 and back.under_way == 0):
+    if not is_paid(purchase, leg) or (rest == 0 and back.under_way == 0):
         purchase.move_leg(leg, LegState.RETURNED)
     elif rest and intents.reserve_refund(purchase.uow, purchase.order_id, rest):
         begin_refund(purchase, leg, Money(rest, leg.currency))
@@ -175,6 +180,18 @@ def goods_are_back(purchase: Purchase, leg: Leg) -> bool:
     """Whether a leg on its way back waits for its money alone."""
     if leg.kind is not LegKind.MINT:
         return True
-    token = next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
+    token = _token(purchase, leg)
     # A mint that was lost for good has nothing to give back.
     return token.return_state is ReturnState.RETURNED or token.state is MintState.SKIPPED
+
+
+def _token(purchase: Purchase, leg: Leg) -> TokenView:
+    return next(one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id)
+
+
+def is_paid(purchase: Purchase, leg: Leg) -> bool:
+    """Whether money was captured for the leg: not for a gift, nor where its capture failed."""
+    if not leg.amount_minor or leg.capture_operation_id is None:
+        return False
+    capture = operation_row(purchase.uow, leg.capture_operation_id)
+    return capture is not None and capture.state == OperationState.SUCCEEDED

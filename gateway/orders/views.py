@@ -83,9 +83,9 @@ _ENTITLEMENTS = Statement(
         order.c.merchant_id,
     )
     .select_from(entitlement.join(order, order.c.order_id == entitlement.c.order_id))
-    .where(entitlement.c.customer_id == bindparam("customer_id"))
-    .order_by(entitlement.c.leg_id)
-    .limit(200)
+    .where(entitlement.c.customer_id == bindparam("customer_id"), entitlement.c.leg_id < bindparam("before"))
+    .order_by(entitlement.c.leg_id.desc())
+    .limit(bindparam("most"))
 )
 _MINTED = Statement(
     select(
@@ -98,12 +98,16 @@ _MINTED = Statement(
         order.c.created_at_ms,
     )
     .select_from(leg.join(order, order.c.order_id == leg.c.order_id))
-    .where(order.c.customer_id == bindparam("customer_id"), leg.c.token.is_not(None))
-    .order_by(leg.c.leg_id)
-    .limit(200)
+    .where(
+        order.c.customer_id == bindparam("customer_id"),
+        leg.c.token.is_not(None),
+        leg.c.leg_id < bindparam("before"),
+    )
+    .order_by(leg.c.leg_id.desc())
+    .limit(bindparam("most"))
 )
-_LAST = "ord_~"
-"""Sorts behind every order id."""
+_LAST, _LAST_LEG = "ord_~", "leg_~"
+"""Sort behind every id of an order and of a leg."""
 
 
 def order_document(reader: Reader, order_id: str, *, customer_id: str | None, merchant_id: str | None) -> Any:
@@ -217,40 +221,34 @@ def open_orders(reader: Reader, customer_id: str) -> list[Any]:
     ]
 
 
-def digital_items(reader: Reader, customer_id: str) -> list[dict[str, Any]]:
-    """Return the customer's tokens and entitlements, oldest first, without catalog texts."""
-    items: list[dict[str, Any]] = []
-    for row in reader.rows(_MINTED, {"customer_id": customer_id}):
-        token = decode(row.token)
-        items.append(
-            {
-                "kind": "token",
-                "order_id": row.order_id,
-                "leg_id": row.leg_id,
-                "merchant_id": row.merchant_id,
-                "sku": row.sku,
-                "state": row.state,
-                "acquired_at": rfc3339(row.created_at_ms),
-                "chain_id": token["chain_id"],
-                "contract": token["contract"],
-                "token_id": token["token_id"],
-                "serial": token["serial"],
-                "transaction_hash": token["transaction_hash"],
-            }
-        )
-    for row in reader.rows(_ENTITLEMENTS, {"customer_id": customer_id}):
-        items.append(
-            {
-                "kind": "entitlement",
-                "order_id": row.order_id,
-                "leg_id": row.leg_id,
-                "merchant_id": row.merchant_id,
-                "sku": row.sku,
-                "state": row.state,
-                "acquired_at": rfc3339(row.granted_at_ms),
-            }
-        )
-    return items
+def digital_items(reader: Reader, customer_id: str, *, after: str | None, limit: int) -> dict[str, Any]:
+    """Return a page of the customer's tokens and entitlements, newest first, without catalog texts."""
+    where = {"customer_id": customer_id, "before": after or _LAST_LEG, "most": limit + 1}
+    items = [_token_item(row) for row in reader.rows(_MINTED, where)]
+    items += [_item("entitlement", row, row.granted_at_ms) for row in reader.rows(_ENTITLEMENTS, where)]
+    items.sort(key=lambda item: str(item["leg_id"]), reverse=True)
+    more = len(items) > limit
+    return {"items": items[:limit], "next": items[limit - 1]["leg_id"] if more else None}
+
+
+def _token_item(row: Any) -> dict[str, Any]:
+    token = decode(row.token)
+    return {
+        **_item("token", row, row.created_at_ms),
+        **{name: token[name] for name in ("chain_id", "contract", "token_id", "serial", "transaction_hash")},
+    }
+
+
+def _item(kind: str, row: Any, acquired_at_ms: int) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "order_id": row.order_id,
+        "leg_id": row.leg_id,
+        "merchant_id": row.merchant_id,
+        "sku": row.sku,
+        "state": row.state,
+        "acquired_at": rfc3339(acquired_at_ms),
+    }
 
 
 def _leg_document(row: Any, currency: str, shipments: dict[str, Any]) -> dict[str, Any]:

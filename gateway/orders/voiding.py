@@ -7,6 +7,7 @@ from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders.purchase import Purchase
 from gateway.payments import calls
+from gateway.payments.model import OperationState
 from gateway.payments.operations import begin_operation, operations_of
 from wallets.vault.port import OperationKind
 
@@ -20,10 +21,16 @@ def void_rest(purchase: Purchase) -> None:
 
 
 def void_once(purchase: Purchase, authorization_id: str, amount: Money) -> None:
-    """Release an amount of an authorization, unless that was asked for already."""
+    """Release an amount of an authorization, unless that is under way or done.
+
+    What was tried in vain does not count: the issuer may have approved since, and holds the money now.
+    """
     operations = operations_of(purchase.uow, purchase.order_id)
     if not any(
-        row.kind == OperationKind.VOID and row.target_operation_id == authorization_id for row in operations
+        row.kind == OperationKind.VOID
+        and row.target_operation_id == authorization_id
+        and row.state not in (OperationState.FAILED, OperationState.DECLINED)
+        for row in operations
     ):
         void(purchase, authorization_id, amount)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Text, bindparam, func, literal_column, select, update
+from sqlalchemy import Text, bindparam, case, func, literal_column, select, update
 
 from gateway.kernel.errors import ConflictError, NotFoundError
 from gateway.kernel.money import Money
@@ -14,9 +14,11 @@ from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.payments.authentication_model import (
     AUTHENTICATION_MOVES,
     LONGEST_MS,
+    SEVERAL_BROWSERS,
     AuthenticationId,
     AuthenticationMethod,
     AuthenticationState,
+    browser_digest,
     is_decided,
     liability_of,
     new_action_id,
@@ -75,6 +77,16 @@ _OPENED = Statement(
     )
     .values(opened_at_ms=bindparam("now_ms"))
 )
+_SENT = Statement(
+    update(payment_authentication)
+    .where(_t.authentication_id == bindparam("its_id"), _t.state == AuthenticationState.PENDING.value)
+    .values(
+        sent_browser=case(
+            (_t.sent_browser.is_(None), bindparam("digest", type_=Text)),
+            else_=literal_column(f"'{SEVERAL_BROWSERS}'"),
+        )
+    )
+)
 _SET_ENROL = Statement(
     update(payment_authentication)
     .where(_t.authentication_id == bindparam("its_id"), _t.state == AuthenticationState.AUTHENTICATED.value)
@@ -118,6 +130,7 @@ def open_authentication(
     payee: str,
     provider_url: str,
     expires_at_ms: int,
+    passkey_allowed: bool = True,
 ) -> Opened:
     """Write what the customer is asked, bound to this amount and payee. It ends after ten minutes at most."""
     earlier = authentications_of(uow, order_id)
@@ -144,8 +157,9 @@ def open_authentication(
             "link": link_of(order_id, amount, payee, nonce).hex(),
             "provider_url": provider_url,
             "user_code_digest": user_code_digest(code),
-            "passkey_allowed": int(not by_passkey),
+            "passkey_allowed": int(passkey_allowed and not by_passkey),
             "enrol_challenge": None,
+            "sent_browser": None,
             "liability": None,
             "reason": None,
             "created_at_ms": uow.now_ms,
@@ -246,6 +260,19 @@ def last_authenticated_ms(reader: Reader, payment_method_id: str) -> int:
     """Return when the method's owner last passed an authentication; 0 for never."""
     row = reader.row(_LAST_PASSED, {"payment_method_id": payment_method_id})
     return 0 if row is None or row.at_ms is None else int(row.at_ms)
+
+
+def note_sent(uow: UnitOfWork, row: Any, secret: str) -> None:
+    """Note which browser is sent to the issuer; a second one takes the right to add a passkey from both,
+    because nobody can say which of them was authenticated."""
+    uow.run(_SENT, {"its_id": row.authentication_id, "digest": browser_digest(secret)})
+
+
+def was_sent(row: Any, secret: str | None) -> bool:
+    """Whether the browser that holds this is the one that was sent to the issuer."""
+    if secret is None or row.sent_browser is None:
+        return False
+    return same_digest(browser_digest(secret), row.sent_browser)
 
 
 def set_enrol_challenge(uow: UnitOfWork, row: Any, challenge: str) -> None:

@@ -188,6 +188,20 @@ def user_code_digest(code: str) -> str:
     return hashlib.sha256(f"vitrine.user-code.1:{code}".encode()).hexdigest()
 
 
+SEVERAL_BROWSERS = "several"
+"""Stored in place of a digest once more than one browser was sent to the issuer."""
+
+
+def new_browser_secret() -> str:
+    """Return what the browser keeps that is sent to the issuer: 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def browser_digest(secret: str) -> str:
+    """Return what is stored of it."""
+    return hashlib.sha256(f"vitrine.sent-browser.1:{secret}".encode()).hexdigest()
+
+
 def same_digest(one: str, other: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(one, other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import and_, bindparam, case, func, or_, select
 
 from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement
@@ -16,10 +16,13 @@ from gateway.payments.tables import payment_attempt, payment_intent
 from wallets.vault.port import Exemption
 
 _KEPT = payment_intent.c.authorized_minor - payment_intent.c.voided_minor
+_UNDER_WAY = payment_attempt.c.state == AttemptState.AUTHORIZING.value
 _COUNTED = Statement(
     select(
         func.count().label("payments"),
-        func.coalesce(func.sum(_KEPT), 0).label("amount_minor"),
+        func.coalesce(func.sum(case((_UNDER_WAY, payment_intent.c.amount_minor), else_=_KEPT)), 0).label(
+            "amount_minor"
+        ),
     )
     .select_from(
         payment_attempt.join(payment_intent, payment_intent.c.order_id == payment_attempt.c.order_id)
@@ -28,9 +31,8 @@ _COUNTED = Statement(
         payment_attempt.c.payment_method_id == bindparam("payment_method_id"),
         payment_attempt.c.exemption.is_not(None),
         payment_attempt.c.created_at_ms > bindparam("after_ms"),
-        # Executed ones alone: what was declined, voided or is under way does not count.
-        payment_attempt.c.state == AttemptState.AUTHORIZED.value,
-        _KEPT > 0,
+        # Executed ones and those under way; what was declined or voided does not count.
+        or_(_UNDER_WAY, and_(payment_attempt.c.state == AttemptState.AUTHORIZED.value, _KEPT > 0)),
         payment_intent.c.currency == bindparam("currency"),
     )
 )
@@ -45,7 +47,8 @@ class ExemptionRules:
 
 
 def history_of(reader: Reader, payment_method_id: str, currency: str) -> History:
-    """Return what was executed under an exemption since the method's owner was last authenticated."""
+    """Return what was asked for under an exemption, and not refused, since the method's owner was last
+    authenticated."""
     after_ms = last_authenticated_ms(reader, payment_method_id)
     row = reader.row(
         _COUNTED, {"payment_method_id": payment_method_id, "after_ms": after_ms, "currency": currency}

@@ -28,7 +28,7 @@ _NAME = "vault.methods"
 _PAGE = 100
 _WATCH_S, _IDLE_S = 0.5, 15.0
 _LINGER_MS = 5_000
-"""The vault holds the last moment back: what is saved late is listed a little later."""
+"""A card that is saved at the last moment is listed a moment later."""
 
 _GET = Statement(select(reconciliation.c.cursor).where(reconciliation.c.name == bindparam("name")))
 _SET = upsert(reconciliation, ["name"], lambda new: {"cursor": new.cursor, "at_ms": new.at_ms})

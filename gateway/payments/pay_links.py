@@ -65,6 +65,11 @@ _END = {
     )
     for state in (PayLinkState.PAID, PayLinkState.EXPIRED, PayLinkState.REVOKED)
 }
+_COUNT_ENTRY = Statement(
+    update(pay_link)
+    .where(_p.pay_link_id == bindparam("its_id"), _p.card_entries < bindparam("most"))
+    .values(card_entries=_p.card_entries + 1)
+)
 _EXPIRED = Statement(
     select(_p.pay_link_id)
     .where(_p.state == PayLinkState.OPEN.value, _p.expires_at_ms <= bindparam("now_ms"))
@@ -114,9 +119,15 @@ def add_link(
             "expires_at_ms": expires_at_ms,
             "ended_at_ms": None,
             "operation_id": None,
+            "card_entries": 0,
         },
     )
     return pay_link_id
+
+
+def count_entry(uow: UnitOfWork, pay_link_id: str) -> bool:
+    """Count that somebody is about to enter a card; False once that has been too often."""
+    return uow.run(_COUNT_ENTRY, {"its_id": pay_link_id, "most": MOST_ATTEMPTS}) == 1
 
 
 def end_link(uow: UnitOfWork, pay_link_id: str, state: PayLinkState, operation_id: str | None = None) -> bool:
@@ -162,6 +173,11 @@ def open_until_ms(reader: Reader, order_id: str) -> int:
     return max(times, default=0)
 
 
+def offered_until_ms(reader: Reader, order_id: str) -> int:
+    """Return until when somebody was told that a link is open, whatever became of it; 0 without one."""
+    return max((row.expires_at_ms for row in links_of_order(reader, order_id)), default=0)
+
+
 def state_now(row: Any, now_ms: int) -> PayLinkState:
     """Return how the link stands, time taken into account."""
     state = PayLinkState(row.state)
@@ -169,7 +185,7 @@ def state_now(row: Any, now_ms: int) -> PayLinkState:
 
 
 MOST_ATTEMPTS = 10
-"""Through one link: it is not to become a place to try stolen cards."""
+"""And entries of a card, through one link: it is not to become a place to try stolen cards."""
 _PAYER = "payer_"
 
 
@@ -178,7 +194,11 @@ def is_payer(customer_id: str) -> bool:
     return customer_id.startswith(_PAYER)
 
 
-def payer_of(pay_link_id: str) -> str:
-    """Return who a link's payer is to the vault: nobody's customer, so that a card that pays for somebody
-    else is never among that customer's methods."""
-    return f"{_PAYER}{pay_link_id}"
+def payer_of(pay_link_id: str, browser: str) -> str:
+    """Return who pays a link from one browser, to the vault: nobody's customer, so that a card that pays for
+    somebody else is never among that customer's methods.
+
+    ``browser`` is a secret of that browser alone: whoever else has the address neither sees its cards nor
+    pays with them.
+    """
+    return f"{_PAYER}{hashlib.sha256(f'{pay_link_id} {browser}'.encode()).hexdigest()[:40]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from gateway.kernel.errors import NotFoundError
 from gateway.kernel.money import Money
@@ -59,16 +59,22 @@ _EXPIRED = Statement(
     .order_by(_r.expires_at_ms)
     .limit(bindparam("most"))
 )
+# What is on its way counts whole. Of what has ended counts what was sent, also where a part of it failed.
+_COUNTED = case((_r.state == RefundState.APPROVED.value, _r.amount_minor), else_=_r.done_minor)
 _SENT = Statement(
-    select(func.count().label("times"), func.coalesce(func.sum(_r.amount_minor), 0).label("amount_minor"))
+    select(
+        func.count().label("times"),
+        func.coalesce(func.sum(case((_r.currency == bindparam("in_currency"), _COUNTED), else_=0)), 0).label(
+            "amount_minor"
+        ),
+    )
     .select_from(refund_request)
     .where(
         _r.customer_id == bindparam("customer_id"),
         _r.merchant_id == bindparam("merchant_id"),
-        _r.currency == bindparam("currency"),
         _r.way != RefundWay.ORIGINAL.value,
         _r.decided_at_ms > bindparam("since_ms"),
-        _r.state.in_([RefundState.APPROVED.value, RefundState.DONE.value]),
+        _COUNTED > 0,
     )
 )
 _LAST = "rfd_~"
@@ -167,13 +173,13 @@ def expired_refunds(reader: Reader, most: int) -> list[str]:
 def sent_since(
     reader: Reader, *, merchant_id: str, customer_id: str, currency: str, since_ms: int
 ) -> tuple[int, int]:
-    """Return how often, and how much in all, money was sent to the customer's methods elsewhere."""
+    """Return how often, in any currency, and how much in this one the customer was sent money elsewhere."""
     row = reader.row(
         _SENT,
         {
             "merchant_id": merchant_id,
             "customer_id": customer_id,
-            "currency": currency,
+            "in_currency": currency,
             "since_ms": since_ms,
         },
     )

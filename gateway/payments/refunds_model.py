@@ -11,6 +11,7 @@ approve. While a request is pending or approved its amount is reserved, so that 
 
 from __future__ import annotations
 
+import unicodedata
 from enum import StrEnum
 
 from gateway.kernel.ids import Id
@@ -61,6 +62,11 @@ def needs_second_person(way: RefundWay) -> bool:
             return False
         case RefundWay.METHOD | RefundWay.PAYOUT:
             return True
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names of staff stand for one person: upper and lower case make no other person of them."""
+    return unicodedata.normalize("NFKC", one).casefold() == unicodedata.normalize("NFKC", other).casefold()
 
 
 def gives_back(way: RefundWay) -> bool:

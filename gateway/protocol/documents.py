@@ -91,6 +91,7 @@ class TokenDocument(Wire):
 class WalletBody(Wire):
     address: str | None
     items: list[TokenDocument]
+    next: str | None = None
 
 
 class ShipmentDocument(Wire):

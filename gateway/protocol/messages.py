@@ -263,6 +263,12 @@ class OrderListBody(Wire):
     limit: Annotated[Integer, Field(ge=1, le=50)] = 20
 
 
+class WalletListBody(Wire):
+    after: Name | None = None
+    """The last leg id of the previous page; newest items come first."""
+    limit: Annotated[Integer, Field(ge=1, le=50)] = 50
+
+
 class OrderCancelBody(Wire):
     order_id: Name
     reason: Text = ""
@@ -432,7 +438,7 @@ class GuardianDecline(Command):
 
 class WalletList(Command):
     type: Literal["wallet.list"]
-    body: NoBody = NoBody()
+    body: WalletListBody = WalletListBody()
 
 
 AnyCommand = (

@@ -66,7 +66,9 @@ def test_c13_tokens_are_256_random_bits_and_only_a_digest_is_kept() -> None:
 
 
 def test_a_payer_is_no_customer() -> None:
-    assert is_payer(payer_of("plk_1")) and not is_payer("cus_1")
+    assert is_payer(payer_of("plk_1", "a")) and not is_payer("cus_1")
+    payers = {payer_of(link, browser) for link in ("plk_1", "plk_2") for browser in ("a", "b")}
+    assert len(payers) == 4
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -15,11 +16,11 @@ from gateway.orders.tables import order
 from gateway.payments.tables import payment_intent
 from samples.headset.client import CommandError, Document, Headset
 from tests.support.authenticator import SoftAuthenticator
-from tests.support.buying import buy, ended, show, told
+from tests.support.buying import buy, ended, show, told, until
 from tests.support.challenges import bank_page, decide
 from tests.support.gateway import Customer, OpenGateway, opened
 from tests.support.localhost import at_localhost
-from tests.support.seed import Seed
+from tests.support.seed import HARBOUR, Seed
 
 
 @pytest.fixture
@@ -202,6 +203,83 @@ async def test_a_passkey_is_added_only_after_the_customer_was_authenticated(shop
     await shop.check()
 
 
+async def enrolled_on_the_page(shop: OpenGateway, browser: httpx.AsyncClient, page: str) -> int:
+    """Try to add a passkey on an action's page; returns the status of the answer."""
+    options = await browser.post(f"{page}/enrol/options")
+    if options.status_code != 200:
+        assert options.json()["code"] == "passkey.sca_required"
+        return options.status_code
+    created = SoftAuthenticator(shop.base_url).create(options.json())
+    return (await browser.post(f"{page}/enrol", json=created)).status_code
+
+
+async def test_the_browser_that_went_to_the_bank_adds_a_passkey_and_the_customer_is_told(
+    shop: OpenGateway,
+) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient() as phone:
+        asked = await challenged(headset, customer)
+        # Looking twice is no second browser.
+        await bank_page(phone, asked["url"])
+        await decide(phone, asked["url"])
+        await ended(headset, asked["order_id"])
+        (cookie,) = phone.cookies.jar
+        assert cookie.path == f"/pay/challenges/{asked['action_id']}"
+        assert cookie.has_nonstandard_attr("HttpOnly")
+        assert cookie.get_nonstandard_attr("SameSite") == "lax"
+        assert 'id="enrol"' in (await phone.get(asked["url"])).text
+        assert await enrolled_on_the_page(shop, phone, asked["url"]) == 200
+        (listed,) = (await headset.command("passkey.list", {}))["passkeys"]
+        added = await headset.event("passkey.added")
+        assert added["body"] == {"passkey_id": listed["passkey_id"], "name": "Added on the payment page"}
+        shop.secrets.add(str(cookie.value))
+    await shop.check()
+
+
+async def test_who_saw_the_address_or_the_code_of_an_action_cannot_add_a_passkey(shop: OpenGateway) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient(base_url=shop.base_url) as stranger:
+        asked = await challenged(headset, customer)
+        found = await stranger.post("/pay", data={"code": asked["user_code"]})
+        page = found.headers["location"]
+        await decide(shop.http, asked["url"])
+        await ended(headset, asked["order_id"])
+        assert 'id="enrol"' not in (await stranger.get(page)).text
+        assert await enrolled_on_the_page(shop, stranger, page) == 403
+        # It is too late to be sent to the bank.
+        assert (await stranger.get(f"{page}/bank")).headers["location"] == page
+        assert await enrolled_on_the_page(shop, stranger, page) == 403
+        assert (await headset.command("passkey.list", {}))["passkeys"] == []
+    await shop.check()
+
+
+async def test_of_two_browsers_that_went_to_the_bank_none_adds_a_passkey(shop: OpenGateway) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient() as stranger:
+        asked = await challenged(headset, customer)
+        await bank_page(stranger, asked["url"])
+        await decide(shop.http, asked["url"])
+        await ended(headset, asked["order_id"])
+        for browser in (stranger, shop.http):
+            assert await enrolled_on_the_page(shop, browser, asked["url"]) == 403
+        # The customer's own device still can.
+        options = await headset.command("passkey.options", {"action_id": asked["action_id"]})
+        assert options["options"]
+    await shop.check()
+
+
+async def test_an_approval_by_a_passkey_lets_no_browser_add_another(shop: OpenGateway) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient() as stranger:
+        device = await with_passkey(shop, headset, customer)
+        asked = await challenged(headset, customer)
+        await bank_page(stranger, asked["url"])
+        await answer(headset, asked, device.get((await action_of(headset, asked))["passkey"]))
+        await ended(headset, asked["order_id"])
+        assert await enrolled_on_the_page(shop, stranger, asked["url"]) == 403
+    await shop.check()
+
+
 async def test_without_an_agreement_no_passkey_is_offered(seed: Seed, tmp_path: Path) -> None:
     async with at_localhost(seed, tmp_path) as shop:
         customer = await shop.customer("challenge")
@@ -230,20 +308,18 @@ async def _reprice(shop: OpenGateway, order_id: str, **changes: Any) -> None:
 
 
 async def _asked_again(headset: Headset, before: Document) -> Document:
-    def is_new(event: Document) -> bool:
-        body = event["body"]
-        return (
-            event["type"] == "payment.action_required"
-            and body["order_id"] == before["order_id"]
-            and body["action_id"] != before["action_id"]
-        )
+    """Wait until the session is asked about another action for the same order."""
 
-    while True:
+    async def asked() -> Document | None:
         for event in headset.events:
-            if is_new(event):
-                body: Document = event["body"]
+            body: Document = event["body"]
+            mine = event["type"] == "payment.action_required" and body["order_id"] == before["order_id"]
+            if mine and body["action_id"] != before["action_id"]:
                 return body
-        await headset.command("payment.methods", {})
+        return None
+
+    found: Document = await until(asked)
+    return found
 
 
 @pytest.mark.parametrize("way", ["passkey", "bank"])
@@ -275,25 +351,52 @@ async def test_p14_an_amount_that_changes_after_the_challenge_voids_it(shop: Ope
     assert (row["state"], row["reason"]) == ("expired", "amount_changed")
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [({"currency": "USD"}, "currency_changed"), ({"merchant_id": "mer_else"}, "payee_changed")],
-)
-async def test_p14_another_currency_or_payee_voids_the_authentication(
-    shop: OpenGateway, change: dict[str, Any], reason: str
+@pytest.mark.parametrize("way", ["passkey", "bank"])
+@pytest.mark.parametrize("changed", ["currency", "payee"])
+async def test_p14_another_currency_or_payee_voids_the_authentication_and_asks_anew(
+    shop: OpenGateway, changed: str, way: str
 ) -> None:
     customer = await shop.customer("challenge")
+    (other,) = shop.evidence.rows("SELECT merchant_id, name FROM merchant WHERE slug = ?", HARBOUR)
+    change = {"currency": "USD"} if changed == "currency" else {"merchant_id": other["merchant_id"]}
     async with shop.headset(customer) as headset:
         device = await with_passkey(shop, headset, customer)
         asked = await challenged(headset, customer)
-        request = (await action_of(headset, asked))["passkey"]
+        before = await action_of(headset, asked)
         await _reprice(shop, asked["order_id"], **change)
-        assert await refused(headset, asked, device.get(request)) == "challenge.voided"
+        if way == "passkey":
+            assert await refused(headset, asked, device.get(before["passkey"])) == "challenge.voided"
+        else:
+            await decide(shop.http, asked["url"])
+        again = await action_of(headset, await _asked_again(headset, asked))
+        assert again["state"] == "pending"
+        assert (await action_of(headset, asked))["state"] == "expired"
+        if changed == "currency":
+            assert again["amount"] == {**before["amount"], "currency": "USD"}
+        else:
+            assert again["payee"] == other["name"] != before["payee"]
         assert "payment.authorized" not in told(headset, asked["order_id"])
+        # Nothing of what was approved for the other payment is held on.
+        await until_released(shop, asked["action_id"])
     (row,) = shop.evidence.rows(
         "SELECT state, reason FROM payment_authentication WHERE action_id = ?", asked["action_id"]
     )
-    assert (row["state"], row["reason"]) == ("expired", reason)
+    assert (row["state"], row["reason"]) == ("expired", f"{changed}_changed")
+
+
+async def until_released(shop: OpenGateway, action_id: str) -> None:
+    """Wait until the acquirer holds nothing for the authorization that this action belonged to."""
+    (row,) = shop.evidence.rows(
+        "SELECT operation_id FROM payment_authentication WHERE action_id = ?", action_id
+    )
+
+    async def released() -> bool:
+        effects = await shop.gateway.vault.acquirer.effects()
+        mine = [each for each in effects if row["operation_id"] in (each.operation_id, each.parent_id)]
+        # Called off before the bank had approved it, or voided after.
+        return [each.kind for each in mine if each.kind != "authorize"] == ["void"]
+
+    await until(released)
 
 
 @pytest.mark.parametrize("card", ["needs_sca", "mastercard_needs_sca"])

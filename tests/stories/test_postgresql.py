@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.catalog.model import PaymentPolicy
 from gateway.commands import customer as buying
 from gateway.commands import merchant as commands
+from gateway.commands import payments
 from gateway.identity.model import MerchantPrincipal
+from gateway.kernel.errors import ConflictError
+from gateway.kernel.money import Money
+from gateway.kernel.store.unit import UnitOfWork
+from gateway.orders import refunding
+from gateway.orders.refunding import RefundWish
+from gateway.payments.refunds_model import RefundWay
 from gateway.protocol.messages import OrderCancel, OrderPlace, QuoteCreate
 from gateway.settings import Settings
+from samples.headset.client import CommandError
 from tests.support.authenticator import SoftAuthenticator
-from tests.support.buying import buy, ended, legs, show
+from tests.support.buying import buy, ended, legs, order_body, quote, show
 from tests.support.challenges import decide
 from tests.support.gateway import CONSENT, QUICK, OpenGateway, address, free_port
 from tests.support.postgres import PORT, require_server
 from tests.support.seed import ATELIER, SAMPLES
+from tests.support.standing import buy_within, eur, grant
 from wallets.vault.port import CardEntry
 
 ROUNDS = 15
@@ -100,6 +112,19 @@ async def test_repeats_of_a_key_sent_at_once_all_get_the_first_ones_answer(shop:
         assert sorted(answer["replayed"] for answer in canceled) == [False, True, True]
 
 
+async def test_orders_placed_at_once_leave_no_more_unpaid_than_allowed(shop: OpenGateway) -> None:
+    await shop.restart(most_unpaid=2)
+    customer = await shop.customer("visa")
+    async with shop.headset(customer) as headset:
+        quotes = [await quote(headset, "HALM-CHAIR:digital") for _ in range(8)]
+        bodies = [order_body(each, customer.methods["visa"]) for each in quotes]
+        answers = await asyncio.gather(
+            *(headset.command("order.place", body) for body in bodies), return_exceptions=True
+        )
+        refused = [each.code for each in answers if isinstance(each, CommandError)]
+        assert refused == ["order.too_many_unpaid"] * 6
+
+
 async def test_a_bundle_is_bought_and_given_back(shop: OpenGateway) -> None:
     await shop.restart(workers=True)
     customer = await shop.customer("visa")
@@ -151,3 +176,89 @@ async def test_a_challenge_is_approved_at_the_bank_and_then_by_a_passkey(shop: O
                 assert (await ended(headset, order_id))["type"] == "order.completed"
             else:
                 await headset.event("payment.declined", order_id=order_id)
+
+
+async def test_a_guardians_words_at_once_have_one_result(shop: OpenGateway) -> None:
+    await shop.restart(workers=True)
+    customer, guardian = await shop.customer("visa", "mastercard"), await shop.customer()
+    guarded = {"guardian_id": guardian.customer_id, "guardian_above": eur(500)}
+    allowance_id = await grant(shop, shop.gateway.vault, customer, **guarded)
+    async with shop.headset(customer) as headset, shop.headset(guardian) as phone:
+        for words in (["approve"] * 3, ["approve", "decline"] * 2, ["decline"] * 3):
+            order_id = await buy_within(headset, allowance_id, "HALM-CHAIR:digital")
+            asked = (await phone.event("payment.guardian_required", order_id=order_id))["body"]
+            body = {"approval_id": asked["approval_id"]}
+            answers = await asyncio.gather(
+                *(phone.command(f"guardian.{word}", body) for word in words), return_exceptions=True
+            )
+            given = [one for one in answers if isinstance(one, dict)]
+            (state,) = {one["state"] for one in given}
+            assert [one["replayed"] for one in given].count(False) == 1
+            if state == "approved":
+                assert (await ended(headset, order_id))["type"] == "order.completed"
+            else:
+                declined = (await headset.event("payment.declined", order_id=order_id))["body"]
+                assert declined["code"] == "allowance.guardian_declined"
+                paid = {"order_id": order_id, "payment_method_id": customer.methods["mastercard"]}
+                await headset.command("order.pay", paid)
+                await ended(headset, order_id)
+
+
+async def test_a_question_whose_time_is_over_ends_in_a_decline(shop: OpenGateway) -> None:
+    await shop.restart(workers=True, guardian_within_ms=300)
+    customer, guardian = await shop.customer("visa"), await shop.customer()
+    allowance_id = await grant(shop, shop.gateway.vault, customer, guardian_id=guardian.customer_id)
+    async with shop.headset(customer) as headset, shop.headset(guardian) as phone:
+        order_id = await buy_within(headset, allowance_id, "HALM-CHAIR:digital")
+        declined = (await headset.event("payment.declined", order_id=order_id))["body"]
+        assert declined["code"] == "allowance.guardian_expired"
+        decided = await phone.event("payment.guardian_decided", order_id=order_id)
+        assert decided["body"]["state"] == "expired"
+
+
+async def test_what_a_day_allows_holds_for_two_approvals_at_once(
+    shop: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests for two orders of one customer: neither order's lock keeps the other's decision waiting."""
+    policy = PaymentPolicy(payout={"EUR": Money(500, "EUR")}, payout_cooling_hours=0, payouts_per_day=1)
+    monkeypatch.setattr(refunding, "payment_policy_of", lambda *_: policy)
+    context, customer = shop.gateway.context, await shop.customer("visa")
+    merchant = MerchantPrincipal(context.catalog.current.merchant_by_slug(ATELIER).merchant_id)
+    asked = []
+    async with shop.headset(customer) as headset:
+        for key in ("one", "other"):
+            order_id = await buy(headset, customer, "HALM-CHAIR:digital")
+            method_id = customer.methods["visa"]
+            wish = RefundWish(
+                merchant.merchant_id,
+                order_id,
+                key,
+                "",
+                RefundWay.PAYOUT,
+                500,
+                None,
+                method_id,
+                "late",
+                "erin",
+            )
+            asked.append((await payments.ask_refund(context, wish))["refund_id"])
+    checks, barrier = refunding._check_velocity, threading.Barrier(2)
+
+    def check_together(uow: UnitOfWork, row: Any) -> None:
+        checks(uow, row)
+        # Both have looked before either has decided, unless one has to wait for the other.
+        with suppress(threading.BrokenBarrierError):
+            barrier.wait(timeout=1)
+
+    monkeypatch.setattr(refunding, "_check_velocity", check_together)
+
+    async def approve(refund_id: str, after_s: float) -> str:
+        await asyncio.sleep(after_s)  # not in one batch
+        try:
+            decided = await payments.decide_refund(context, merchant, refund_id, "olga", approve=True)
+        except ConflictError as refused:
+            return refused.code
+        return str(decided["state"])
+
+    answers = await asyncio.gather(*(approve(one, 0.05 * turn) for turn, one in enumerate(asked)))
+    assert sorted(answers) == ["approved", "payout.too_many"]

@@ -17,6 +17,7 @@ from gateway.settings import Settings
 from tests.support.buying import buy, ended, legs, order_body, quote, show, told
 from tests.support.gateway import OpenGateway, opened
 from tests.support.seed import HARBOUR, Seed
+from tests.support.standing import buy_within, eur, grant
 from tests.support.stopping import parcels
 from wallets.vault.port import Initiation
 from wallets.vault.providers import simulated, simulated_rules
@@ -132,6 +133,52 @@ async def test_p6_a_declined_reauthorization_holds_that_shipment_only_until_anot
         assert (await ended(headset, order_id))["type"] == "order.completed"
     await shop.check()
     assert shop.effects() == ["authorize", "authorize", "capture", "capture", "void"]
+
+
+async def test_a_held_order_goes_on_with_an_allowance_once_its_guardian_agrees(
+    slow_shop: OpenGateway, brief: pytest.MonkeyPatch
+) -> None:
+    shop = slow_shop
+    cannot_be_renewed(brief)
+    customer, guardian = await shop.customer("visa", "mastercard"), await shop.customer()
+    allowance_id = await grant(
+        shop,
+        shop.gateway.vault,
+        customer,
+        card="mastercard",
+        max_amount=eur(50_000),
+        guardian_id=guardian.customer_id,
+    )
+    async with shop.headset(customer) as headset, shop.headset(guardian) as phone:
+        order_id = await buy(headset, customer, "KUPPEL-LAMP:bundle")
+        held = (await headset.event("order.held", order_id=order_id))["body"]
+        await dispatched(shop, order_id)
+        payment = {"kind": "allowance", "allowance_id": allowance_id}
+        await headset.command("order.pay", {"order_id": order_id, "payment": payment})
+        asked = (await phone.event("payment.guardian_required", order_id=order_id))["body"]
+        # Only the parcel has to be paid for.
+        assert asked["amount"] == held["amount"]
+        assert "guardian" in (await show(headset, order_id))["payment"]
+        await phone.command("guardian.approve", {"approval_id": asked["approval_id"]})
+        await headset.event("order.released", order_id=order_id)
+        assert (await ended(headset, order_id))["type"] == "order.completed"
+        assert "payment.declined" not in told(headset, order_id)
+    await shop.check()
+
+
+async def test_p5_an_order_under_a_standing_allowance_is_renewed_within_its_one_use(
+    slow_shop: OpenGateway,
+) -> None:
+    shop = slow_shop
+    customer = await shop.customer("visa")
+    allowance_id = await grant(shop, shop.gateway.vault, customer, max_uses=1)
+    async with shop.headset(customer) as headset:
+        order_id = await buy_within(headset, allowance_id, "FJORD-MUG:physical")
+        await headset.event("payment.reauthorized", order_id=order_id)
+        await dispatched(shop, order_id)
+        assert (await ended(headset, order_id))["type"] == "order.completed"
+    await shop.check()
+    assert shop.effects() == ["authorize", "authorize", "capture", "void"]
 
 
 async def test_a_held_order_that_nobody_pays_for_is_given_up(

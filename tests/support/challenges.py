@@ -14,7 +14,7 @@ async def bank_page(http: httpx.AsyncClient, page: str) -> str:
     assert shown.status_code == 200, shown.text
     found = re.search(r'id="bank"[^>]*href="([^"]+)"', shown.text)
     assert found is not None, "the hosted page leads to no bank"
-    sent = await http.get(html.unescape(found.group(1)))
+    sent = await http.get(shown.url.join(html.unescape(found.group(1))))
     assert sent.status_code == 303, sent.text
     return sent.headers["location"]
 

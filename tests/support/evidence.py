@@ -42,13 +42,14 @@ class Evidence:
     def sizes(self, *databases: str) -> dict[str, int]:
         """Return the number of rows of every table, to see whether anything was written.
 
-        The audit trail is left out: it is there to be written when something is refused.
+        The audit trail and the count of declined cards are left out: they are there to be written when
+        something is refused.
         """
         found = {}
         for database in databases or ("gateway", "vault", "acquirer", "backend"):
             tables = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'", database=database)
             for table in tables:
-                if table["name"].startswith("vault_audit"):
+                if table["name"].startswith(("vault_audit", "vault_card_decline")):
                     continue
                 found[f"{database}.{table['name']}"] = self.count(table["name"], database=database)
         return found

@@ -1,17 +1,19 @@
 """The bank's side: money that arrived, against what providers say they paid out.
 
 A payout is posted when the bank has it: out of clearing, into the bank account, in the books of each merchant
-whose lines it is made of. Money that no payout explains stands in suspense; when its payout is imported later
-that posting is reversed and the right one made.
+whose lines it is made of. A bank's line takes a payout that its text names and whose amount it has. Money
+that no payout explains stands in suspense; when its payout is imported later that posting is reversed and the
+right one made. Lines of a payout may come later than the bank's: then their part is taken out of suspense.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 
 from gateway.kernel.documents import encode
 from gateway.kernel.store.statements import Statement, insert_new
@@ -21,9 +23,11 @@ from gateway.ledger.days import start_of
 from gateway.ledger.entries import move
 from gateway.ledger.recording import record, reverse
 from gateway.payments.settlement.files import BankFile
-from gateway.payments.settlement.model import MERCHANT_PAYOUT, BankLine, Outcome
+from gateway.payments.settlement.model import MERCHANT_PAYOUT, BankLine, Line, Outcome
 from gateway.payments.settlement.tables import bank_line, settlement_file, settlement_line
 
+LOCKS = ("settlement",)
+"""Of every unit that writes lines: a payout's and the bank's are looked for from both sides."""
 _CHUNK = 200
 _MOST_WORDS = 50
 _B, _L = bank_line.c, settlement_line.c
@@ -46,8 +50,12 @@ _PAYOUT = Statement(
     .order_by(_L.source, _L.payout_id)
 )
 _TAKEN = Statement(
-    select(_B.line_key)
-    .where(_B.provider == bindparam("its_provider"), _B.payout_id == bindparam("its_payout"))
+    select(_B.source, _B.booked_on)
+    .where(
+        _B.provider == bindparam("its_provider"),
+        _B.payout_id == bindparam("its_payout"),
+        _B.currency == bindparam("its_currency"),
+    )
     .limit(1)
 )
 _SHARES = Statement(
@@ -63,9 +71,12 @@ _SHARES = Statement(
 )
 _WAITING = Statement(
     select(bank_line)
-    .where(_B.payout_id.is_(None), _B.line_key > bindparam("after"))
-    .order_by(_B.line_key)
-    .limit(_CHUNK)
+    .where(
+        _B.payout_id.is_(None),
+        tuple_(_B.source, _B.line_key) > tuple_(bindparam("after_source"), bindparam("after_key")),
+    )
+    .order_by(_B.source, _B.line_key)
+    .limit(bindparam("most"))
 )
 _EXPLAIN = Statement(
     update(bank_line)
@@ -94,7 +105,9 @@ async def import_bank(store: Store, file: BankFile, merchant_id: str) -> tuple[i
     for start in range(0, len(file.lines), _CHUNK):
         lines = file.lines[start : start + _CHUNK]
         done = await store.write(
-            partial(_import_lines, file=file, lines=lines, merchant_id=merchant_id), lane=Lane.BACKGROUND
+            partial(_import_lines, file=file, lines=lines, merchant_id=merchant_id),
+            lane=Lane.BACKGROUND,
+            locks=LOCKS,
         )
         new, posted, changed = new + done[0], posted + done[1], [*changed, *done[2]]
     days = sorted(line.booked_on for line in file.lines) or ["1970-01-01"]
@@ -114,22 +127,39 @@ async def import_bank(store: Store, file: BankFile, merchant_id: str) -> tuple[i
     return new, posted, tuple(changed)
 
 
-async def match_waiting(store: Store, provider: str, merchant_id: str) -> int:
+async def match_waiting(store: Store, merchant_id: str) -> int:
     """Look again at bank lines that no payout explained; returns how many transactions were posted."""
-    posted, after = 0, ""
+    posted, after = 0, ("", "")
     while True:
         waiting = await store.read(partial(_waiting, after=after))
         for row in waiting:
             posted += await store.write(
-                partial(_explain, row=row, merchant_id=merchant_id), lane=Lane.BACKGROUND
+                partial(_explain, row=row, merchant_id=merchant_id), lane=Lane.BACKGROUND, locks=LOCKS
             )
         if len(waiting) < _CHUNK:
             return posted
-        after = waiting[-1].line_key
+        after = (waiting[-1].source, waiting[-1].line_key)
 
 
-def _waiting(reader: Reader, after: str) -> list[Any]:
-    return reader.rows(_WAITING, {"after": after})
+def settle_late(uow: UnitOfWork, provider: str, line: Line, whose: str, merchant_id: str) -> int:
+    """A provider's line has come, of a payout that the bank has brought already: its part of that money was
+    left in suspense, in the books of ``merchant_id``. Returns how many transactions were posted."""
+    if line.type == MERCHANT_PAYOUT or not line.payout_id or not line.net_minor:
+        return 0
+    where = {"its_provider": provider, "its_payout": line.payout_id, "its_currency": line.currency}
+    arrived = uow.row(_TAKEN, where)
+    if arrived is None:
+        return 0
+    account, at_ms = accounts.bank(arrived.source), start_of(arrived.booked_on)
+    explained = move(line.currency, line.net_minor, debit=accounts.SUSPENSE, credit=account)
+    record(uow, "bank.explained", merchant_id, None, explained, effective_at_ms=at_ms)
+    received = move(line.currency, line.net_minor, debit=account, credit=accounts.clearing(provider))
+    record(uow, "payout.received", whose, None, received, effective_at_ms=at_ms)
+    return 2
+
+
+def _waiting(reader: Reader, after: tuple[str, str]) -> list[Any]:
+    return reader.rows(_WAITING, {"after_source": after[0], "after_key": after[1], "most": _CHUNK})
 
 
 def _import_lines(
@@ -142,15 +172,13 @@ def _import_lines(
             if any(getattr(stored, name) != getattr(line, name) for name in BankLine._fields):
                 changed.append(line.line_key)
             continue
-        payout = _payout_of(uow, line)
-        transaction_id, outcome, finding = None, Outcome.MATCHED, ""
+        payout, outcome, finding = _explained(uow, line)
+        transaction_id = None
         if payout is None:
-            outcome, finding = Outcome.BANK_UNKNOWN, f"{line.amount_minor} {line.currency}: {line.reference}"
             transaction_id = _into_suspense(uow, file.source, line, merchant_id)
             posted += transaction_id is not None
         else:
             posted += _post_payout(uow, file.source, line, payout, merchant_id)
-            outcome, finding = _compared(line, payout)
         uow.run(
             _INSERT_LINE,
             {
@@ -170,10 +198,7 @@ def _import_lines(
 
 def _explain(uow: UnitOfWork, row: Any, merchant_id: str) -> int:
     line = BankLine(*(getattr(row, name) for name in BankLine._fields))
-    payout = _payout_of(uow, line)
-    if payout is None:
-        return 0
-    outcome, finding = _compared(line, payout)
+    payout, outcome, finding = _explained(uow, line)
     changed = uow.run(
         _EXPLAIN,
         {
@@ -181,36 +206,49 @@ def _explain(uow: UnitOfWork, row: Any, merchant_id: str) -> int:
             "its_key": row.line_key,
             "new_outcomes": outcome.value,
             "new_findings": encode([finding] if finding else []),
-            "new_provider": payout.source,
-            "new_payout": payout.payout_id,
+            "new_provider": None if payout is None else payout.source,
+            "new_payout": None if payout is None else payout.payout_id,
         },
     )
-    if not changed:
+    if payout is None or not changed:
         return 0
     if row.ledger_transaction_id is not None:
         reverse(uow, row.ledger_transaction_id, "payout_found")
     return 1 + _post_payout(uow, row.source, line, payout, merchant_id)
 
 
-def _payout_of(reader: Reader, line: BankLine) -> Any | None:
-    """The payout that the reference text names, unless another line has brought it already."""
+def _explained(reader: Reader, line: BankLine) -> tuple[Any | None, Outcome, str]:
+    """Return the payout that a line is, with what comparing found.
+
+    One that the text names and that came as another amount stays open: anybody can write anything into the
+    text of a payment.
+    """
+    other = None
+    for payout in _named(reader, line):
+        paid = -int(payout.net_minor)
+        if line.amount_minor == paid:
+            return payout, Outcome.MATCHED, ""
+        other = other or f"received {line.amount_minor}, paid out {paid} {line.currency}"
+    if other is not None:
+        return None, Outcome.BANK_DIFF, other
+    return None, Outcome.BANK_UNKNOWN, f"{line.amount_minor} {line.currency}: {line.reference}"
+
+
+def _named(reader: Reader, line: BankLine) -> Iterator[Any]:
+    """Yield the payouts that the reference text names, but for those that another line has brought."""
     for name in sorted(set(_WORD.findall(line.reference)))[:_MOST_WORDS]:
         for payout in reader.rows(_PAYOUT, {"name": name, "its_currency": line.currency}):
-            where = {"its_provider": payout.source, "its_payout": payout.payout_id}
+            where = {
+                "its_provider": payout.source,
+                "its_payout": payout.payout_id,
+                "its_currency": line.currency,
+            }
             if reader.row(_TAKEN, where) is None:
-                return payout
-    return None
-
-
-def _compared(line: BankLine, payout: Any) -> tuple[Outcome, str]:
-    paid = -int(payout.net_minor)
-    if line.amount_minor == paid:
-        return Outcome.MATCHED, ""
-    return Outcome.BANK_DIFF, f"received {line.amount_minor}, paid out {paid} {line.currency}"
+                yield payout
 
 
 def _post_payout(uow: UnitOfWork, bank: str, line: BankLine, payout: Any, merchant_id: str) -> int:
-    """Clearing becomes money at the bank, merchant by merchant; what is over or short goes to suspense."""
+    """Clearing becomes money at the bank, merchant by merchant; what no line explains goes to suspense."""
     shares = uow.rows(
         _SHARES,
         {

@@ -1,7 +1,7 @@
 """Reading files: a provider's settlement lines (our CSV, or Stripe's balance transactions), a bank's lines.
 
 A file is known by its first bytes, read whole (at most 64 MiB) and refused whole: a line that cannot be read
-would be money that nobody misses.
+would be money that nobody misses. So is a line that the database could not hold.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import exponent
@@ -33,6 +34,9 @@ from wallets.vault.providers.stripe_currencies import from_provider
 MOST_BYTES = 64 * 1024 * 1024
 _LINE_COLUMNS = list(Line._fields[:12])
 _BANK_COLUMNS = list(BankLine._fields)
+_WHOLE = re.compile(r"-?[0-9]{1,16}")
+_TOO_LARGE = 2**53
+_L = TypeVar("_L", Line, BankLine)
 _STRIPE_TYPES = {
     "charge": CHARGE,
     "payment": CHARGE,
@@ -121,9 +125,12 @@ def _line(row: list[str]) -> Line:
     exponent(currency)
     if batch:
         date.fromisoformat(batch.partition("/")[0])
-    return Line(
-        *(key, operation_id, reference, kind, int(gross), int(fee), int(net), currency, batch, payout),
-        *(int(occurred), date.fromisoformat(available).isoformat() if available else ""),
+    amounts = (_whole(gross), _whole(fee), _whole(net))
+    return _storable(
+        Line(
+            *(key, operation_id, reference, kind, *amounts, currency, batch, payout),
+            *(_whole(occurred), date.fromisoformat(available).isoformat() if available else ""),
+        )
     )
 
 
@@ -134,9 +141,24 @@ def _bank_line(row: list[str]) -> BankLine:
     if not key:
         raise ValueError("a line has a key")
     exponent(currency)
-    return BankLine(
-        key, date.fromisoformat(booked).isoformat(), int(amount), currency, reference, counterparty
-    )
+    day = date.fromisoformat(booked).isoformat()
+    return _storable(BankLine(key, day, _whole(amount), currency, reference, counterparty))
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
+def _storable(line: _L) -> _L:
+    """Return the line. Raises ValueError for a number of 2^53 and more, and for text that holds a NUL."""
+    for name, value in zip(line._fields, line, strict=True):
+        if isinstance(value, int) and abs(value) >= _TOO_LARGE:
+            raise ValueError(f"{name} is too large")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{name} holds a NUL")
+    return line
 
 
 def _stripe(name: str, text: str) -> list[Line]:
@@ -159,8 +181,8 @@ def _stripe(name: str, text: str) -> list[Line]:
     lines = []
     for number, one in enumerate(found, start=1):
         try:
-            lines.append(_balance_transaction(one, payout))
-        except (KeyError, TypeError, ValueError, InvalidError) as error:
+            lines.append(_storable(_balance_transaction(one, payout)))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError, InvalidError) as error:
             raise _unreadable(name, number, f"{type(error).__name__}: {error}") from None
     return lines
 

@@ -17,7 +17,8 @@ from gateway.kernel.documents import encode
 from gateway.kernel.store.statements import Statement, insert_new
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from gateway.ledger.recording import record
-from gateway.payments.settlement.bank import import_bank, match_waiting
+from gateway.payments.settlement.bank import LOCKS, import_bank, match_waiting, settle_late
+from gateway.payments.settlement.catching_up import catch_up
 from gateway.payments.settlement.files import BankFile, SettlementFile
 from gateway.payments.settlement.known import OurSide, charged_operation, operation, operations_between
 from gateway.payments.settlement.matching import Judged, choose, entries_of, judge
@@ -50,11 +51,12 @@ class Imported(NamedTuple):
 
 
 async def import_file(store: Store, file: SettlementFile | BankFile, merchant_id: str = OPERATOR) -> Imported:
-    """Import a file; nothing happens if it was imported before."""
+    """Import a file. If it was imported before, only what has been done here since is put in order."""
     if isinstance(file, BankFile):
         return Imported(*await import_bank(store, file, merchant_id))
     if await store.read(lambda reader: reader.row(_FILE, {"its_hash": file.file_hash})):
-        return Imported(0, 0, ())
+        # Nothing of it is new; what it speaks of may be.
+        return Imported(0, await catch_up(store, file.source, file.file_hash), ())
     ours = await _our_side(store, file)
     new, posted = 0, 0
     changed: list[str] = []
@@ -68,9 +70,11 @@ async def import_file(store: Store, file: SettlementFile | BankFile, merchant_id
                 merchant_id=merchant_id,
             ),
             lane=Lane.BACKGROUND,
+            locks=LOCKS,
         )
         new, posted, changed = new + done.new_lines, posted + done.posted, [*changed, *done.changed]
-    posted += await match_waiting(store, file.source, merchant_id)
+    posted += await match_waiting(store, merchant_id)
+    posted += await catch_up(store, file.source, file.file_hash)
     row = {
         "file_hash": file.file_hash,
         "source": file.source,
@@ -92,10 +96,11 @@ async def _our_side(store: Store, file: SettlementFile) -> OurSide:
     """Everything of ours that the file may speak of, found before the first line is written."""
     names = {line.operation_id for line in file.lines} | {line.provider_reference for line in file.lines}
     times = [line.occurred_at_ms for line in file.lines] or [0]
-    ours = await operations_between(store, min(times), max(times) + 86_400_000, names - {""})
+    ours = await operations_between(store, file.source, min(times), max(times) + 86_400_000, names - {""})
     for line in file.lines:
         if line.operation_id and ours.by_id(line.operation_id) is None:
-            _keep(ours, await store.read(partial(operation, operation_id=line.operation_id)))
+            named = partial(operation, source=file.source, operation_id=line.operation_id)
+            _keep(ours, await store.read(named))
         elif line.type in (CHARGEBACK, FEE) and not ours.by_reference(
             line.provider_reference, KINDS[CHARGEBACK]
         ):
@@ -141,6 +146,7 @@ def _import_lines(
             ).transaction_id
         uow.run(_INSERT_LINE, _row(file, line, judged, whose, transaction_id))
         new, posted = new + 1, posted + bool(entries)
+        posted += settle_late(uow, file.source, line, whose, merchant_id)
     return Imported(new, posted, tuple(changed))
 
 

@@ -1,4 +1,5 @@
-"""Our side: the operations that a file may speak of, found in one walk through the time around it."""
+"""Our side: the operations of a provider that its file may speak of, found in one walk through the time
+around it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from gateway.kernel.store.unit import Reader, Store
 from gateway.payments.model import OperationState
 from gateway.payments.settlement.model import KINDS, Known
 from gateway.payments.settlement.tables import settlement_line
+from gateway.payments.settlement.tariffs import REFERENCES
 from gateway.payments.tables import payment_intent, payment_operation
 from wallets.vault.port import OperationKind
 
@@ -85,9 +87,9 @@ class OurSide:
 
 
 async def operations_between(
-    store: Store, from_ms: int, until_ms: int, wanted: Iterable[str] | None = None
+    store: Store, source: str, from_ms: int, until_ms: int, wanted: Iterable[str] | None = None
 ) -> OurSide:
-    """Walk through the operations that may have been done in a time.
+    """Walk through the operations that may have been done in a time, of the provider ``source``.
 
     Kept are those that succeeded in it, and any that has one of the ``wanted`` ids or references.
     """
@@ -98,23 +100,29 @@ async def operations_between(
         page = await store.read(partial(_page, after=after, until=until))
         for row in page:
             inside = row.state == OperationState.SUCCEEDED and from_ms <= row.updated_at_ms < until_ms
-            if inside or row.operation_id in names or row.provider_reference in names:
+            named = row.operation_id in names or row.provider_reference in names
+            if (inside or named) and _done_at(source, row):
                 ours.add(_known(row))
         if len(page) < _PAGE:
             return ours
         after = page[-1].operation_id
 
 
-def operation(reader: Reader, operation_id: str) -> Known | None:
-    """Return one operation, whenever it was."""
+def operation(reader: Reader, source: str, operation_id: str) -> Known | None:
+    """Return one operation of a provider, whenever it was."""
     row = reader.row(_BY_ID, {"operation_id": operation_id})
-    return None if row is None else _known(row)
+    return None if row is None or not _done_at(source, row) else _known(row)
 
 
 def charged_operation(reader: Reader, source: str, reference: str) -> Known | None:
     """Return the capture that an earlier line settled under this name."""
     row = reader.row(_CHARGED, {"source": source, "reference": reference})
-    return None if row is None else operation(reader, row.operation_id)
+    return None if row is None else operation(reader, source, row.operation_id)
+
+
+def _done_at(source: str, row: Any) -> bool:
+    """Whether it may be this provider's: its name there looks like one of its names, or is not known here."""
+    return row.provider_reference is None or row.provider_reference.startswith(REFERENCES.get(source, ("",)))
 
 
 def _page(reader: Reader, after: str, until: str) -> list[Any]:

@@ -18,7 +18,6 @@ from gateway.payments.settlement.importing import outcomes_of
 from gateway.payments.settlement.known import operations_between
 from gateway.payments.settlement.model import CHARGEBACK, KINDS, MERCHANT_PAYOUT, Difference, Known, Outcome
 from gateway.payments.settlement.tables import bank_line, settlement_file, settlement_line
-from gateway.payments.settlement.tariffs import REFERENCES
 
 _L, _B, _F = settlement_line.c, bank_line.c, settlement_file.c
 _LINES = Statement(
@@ -127,12 +126,10 @@ async def _missing_at_provider(store: Store, file: SettlementFile, report: Repor
     if file.from_ms >= file.until_ms:
         return
     from_ms, until_ms = await store.read(partial(_covered, file=file))
-    ours = await operations_between(store, file.from_ms, file.until_ms)
-    prefixes = REFERENCES.get(file.source, ("",))
+    ours = await operations_between(store, file.source, file.from_ms, file.until_ms)
     for known in ours:
-        mine = known.provider_reference is None or known.provider_reference.startswith(prefixes)
         inside = from_ms <= known.created_at_ms and known.updated_at_ms < until_ms
-        if mine and known.succeeded and inside and not await store.read(partial(_is_settled, known=known)):
+        if known.succeeded and inside and not await store.read(partial(_is_settled, known=known)):
             report.tell(
                 Outcome.MISSING_AT_PROVIDER,
                 file.source,
