@@ -28,7 +28,7 @@ serve: $(READY)
 	@$(BIN)/python -m samples.serve
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	@$(BIN)/ruff format --check .

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support.seed import Seed, make_seed
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors: most tests wait for other processes most of the time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

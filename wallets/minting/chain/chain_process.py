@@ -83,7 +83,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _answer(answers: BinaryIO, succeeded: bool, value: Any) -> None:
-    pickle.dump((succeeded, value), answers, pickle.HIGHEST_PROTOCOL)
+    answers.write(pickle.dumps((succeeded, value), pickle.HIGHEST_PROTOCOL))
     answers.flush()
 
 

@@ -52,16 +52,18 @@ class _ChainProcess:
 
         Raises ChainUnavailable if the process ended meanwhile; the next request starts another.
         """
+        request = pickle.dumps((name, arguments), pickle.HIGHEST_PROTOCOL)
         child = self._child or self._start()
         assert child.stdin is not None
         assert child.stdout is not None
         try:
-            pickle.dump((name, arguments), child.stdin, pickle.HIGHEST_PROTOCOL)
+            child.stdin.write(request)
             child.stdin.flush()
             succeeded, value = pickle.load(child.stdout)  # noqa: S301  # from our own child
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception as error:
+            # Whatever it was: the next answer could be the one to this request, so the conversation is over.
             self.end()
-            raise ChainUnavailable("the process of the embedded chain ended") from None
+            raise ChainUnavailable("the process of the embedded chain ended") from error
         if succeeded:
             return value
         raise value
