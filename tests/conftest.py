@@ -6,7 +6,10 @@ import os
 
 import pytest
 
+from tests.support.chance import choose_seed
 from tests.support.seed import Seed, make_seed
+
+choose_seed()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from pathlib import Path
 
 import pytest
 
 from tests.stories.shoppers import ODD_CARDS, Shopper, errands
+from tests.support.chance import seeds
 from tests.support.evidence import Evidence
 from tests.support.gateway import ServerProcess, served
 from tests.support.invariants import violations
@@ -24,13 +24,8 @@ FAILED_SEEDS: tuple[int, ...] = ()
 operating system shares the processor: a failure may need a few runs to come back."""
 
 
-def _seeds() -> list[int]:
-    given = os.environ.get("VITRINE_TEST_SEED")
-    return [int(given)] if given else [*FAILED_SEEDS, random.randrange(2**32)]
-
-
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("chosen", _seeds())
+@pytest.mark.parametrize("chosen", seeds(FAILED_SEEDS))
 async def test_purchases_survive_a_process_killed_again_and_again(
     chosen: int, seed: Seed, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from samples.headset.client import CommandError
 from tests.stories.shoppers import ODD_CARDS, Shopper, errands
 from tests.support.buying import order_body, quote, show, until
 from tests.support.challenges import decide
+from tests.support.chance import seeds
 from tests.support.gateway import HOLDER, Customer, OpenGateway
 from tests.support.invariants import violations
 from tests.support.secrets_in_files import secrets_in_files
@@ -181,13 +181,8 @@ async def test_a_vault_that_is_away_is_waited_for(apart: ApartShop) -> None:
     await checked(apart)
 
 
-def _seeds() -> list[int]:
-    given = os.environ.get("VITRINE_TEST_SEED")
-    return [int(given)] if given else [random.randrange(2**32)]
-
-
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("chosen", _seeds())
+@pytest.mark.parametrize("chosen", seeds())
 async def test_purchases_survive_kills_of_gateway_and_vault(
     chosen: int, apart: ApartShop, tmp_path: Path
 ) -> None:
