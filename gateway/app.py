@@ -34,6 +34,7 @@ from gateway.kernel.tasks.model import TaskKind
 from gateway.kernel.tasks.queue import release_all_leases
 from gateway.kernel.tasks.runner import TaskRunner
 from gateway.logs import ensure_configured
+from gateway.orders.actions import return_of
 from gateway.orders.background import Background
 from gateway.orders.fulfillment_facts import FulfillmentCalls, FulfillmentFacts
 from gateway.orders.guardian_facts import GuardianFacts
@@ -46,6 +47,7 @@ from gateway.orders.reauthorizing import RENEW
 from gateway.orders.starting import SEND
 from gateway.orders.undoing import CANCEL
 from gateway.payments import calls
+from gateway.payments.authentication import authentication_of
 from gateway.payments.calls import PaymentCalls
 from gateway.payments.method_feed import MethodFeed
 from gateway.payments.operations import operation_row
@@ -284,13 +286,15 @@ class Gateway:
             return []
         from wallets.vault.providers.bank_page import bank_routes
 
-        async def decided(operation_id: OperationId) -> None:
-            def ask(uow: UnitOfWork) -> None:
+        async def decided(operation_id: OperationId) -> str | None:
+            def ask(uow: UnitOfWork) -> str | None:
                 row = operation_row(uow, operation_id)
                 if row is not None:
                     ask_again(uow, row.order_id, operation_id, after_ms=0)
+                asked = authentication_of(uow, operation_id)
+                return None if asked is None else return_of(self.context.process, asked)
 
-            await store.write(ask)
+            return await store.write(ask)
 
         return bank_routes(self.embedded_vault.acquirer, decided)
 

@@ -53,12 +53,13 @@ def balances(
             "unit",
             Column("balance", justify="right"),
             Column("pending", justify="right"),
-            caption="minor units; debit +, credit -",
+            caption="debit +, credit -",
         )
         for one in await store.read(lambda reader: account_balances(reader, who.merchant_id, until_ms)):
             if one.amount or one.pending:
                 # As text: ``:bank:`` would become a picture.
-                table.add_row(Text(one.account), Text(one.unit), str(one.amount), str(one.pending or ""))
+                pending = _amount(one.pending, one.unit) if one.pending else ""
+                table.add_row(Text(one.account), Text(one.unit), _amount(one.amount, one.unit), pending)
         _out.print(table)
 
     _with_books(data_dir, work)
@@ -154,7 +155,7 @@ def reconcile(
                 await _settle_undecided(store, file, data_dir)
         report = await report_on(store, ordered)
         for (kind, currency), amount in sorted(report.gross.items()):
-            _say(_out, f"{kind:>12} {amount:>16} {currency}")
+            _say(_out, f"{kind:>12} {_amount(amount, currency):>16} {currency}")
         for found in report.differences:
             _say(_out, f"{found.outcome}  {found.source}  {found.name}  {found.text}", "red")
         matched = report.outcomes["matched"]
@@ -320,6 +321,14 @@ def _day(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a day like 2026-11-22") from None
+
+
+def _amount(amount: int, unit: str) -> str:
+    """Return money with its decimals, goods and digital items as they are counted."""
+    from gateway.kernel.currencies import EXPONENTS
+    from gateway.kernel.money import Money
+
+    return Money(amount, unit).decimal if unit in EXPONENTS else str(amount)
 
 
 def _content(path: Path, most: int) -> bytes:

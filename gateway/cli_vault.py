@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 vault = typer.Typer(no_args_is_help=True, help="The token vault: serving it, its keys, its audit trail.")
 rotation = typer.Typer(no_args_is_help=True, help="Put a new key in the place of the current one.")
 trail = typer.Typer(no_args_is_help=True, help="The audit trail.")
-people = typer.Typer(no_args_is_help=True, help="Who may ask this vault: gateways, operators, auditors.")
+people = typer.Typer(
+    no_args_is_help=True, help="Who may ask this vault: gateways, operators, auditors, agents."
+)
 vault.add_typer(rotation, name="rotate")
 vault.add_typer(people, name="credentials")
 vault.add_typer(trail, name="audit")
@@ -89,8 +91,8 @@ def serve(
 
 @people.command("issue")
 def issue_credential(
-    role: Annotated[str, typer.Option(help="gateway, operator or auditor.")],
-    name: Annotated[str, typer.Option(help="Of the gateway or person; the audit trail shows it.")],
+    role: Annotated[str, typer.Option(help="gateway, operator, auditor or agent.")],
+    name: Annotated[str, typer.Option(help="Of the gateway, person or agent; the audit trail shows it.")],
     data_dir: VaultDir = None,
 ) -> None:
     """Make a credential. It is printed once; only its digest is kept."""

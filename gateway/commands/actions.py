@@ -4,7 +4,7 @@ A device that can run WebAuthn asks for an action and answers it itself; every o
 short code, and the customer goes on with the hosted page on a second screen. The page needs no sign-in: who
 holds its unguessable address was shown it by the customer's own device, and every decision needs the
 issuer's page or one of the customer's passkeys. A passkey is added there by the one browser alone that was
-sent to the issuer.
+sent to the issuer and came back with the issuer's proof.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from gateway.orders.idempotency import earlier_result, keep_result, request_hash
 from gateway.orders.purchase import wire_money
 from gateway.payments.authentication import (
     action_of_code,
+    came_back,
+    note_back,
     note_opened,
     note_sent,
     set_enrol_challenge,
@@ -201,12 +203,12 @@ async def page_deny(context: Context, action_id: str) -> None:
 
 def may_enrol(view: ActionView, customer_id: str | None, browser: str | None) -> bool:
     """Whether a passkey can be added on the strength of this action: by a device of the customer, or by the
-    browser that passed at the bank. Others may have seen the page's address or its short code."""
+    browser that came back from the bank. Others may have seen the page's address or its short code."""
     if customer_id is not None:
         return view.may_enrol
     # Who used the bank has no passkey on this device, or none at all.
     by_bank = view.method == AuthenticationMethod.THREE_DS
-    return view.may_enrol and by_bank and was_sent(view.row, browser)
+    return view.may_enrol and by_bank and came_back(view.row, browser)
 
 
 async def go_to_bank(context: Context, action_id: str, browser: str | None) -> tuple[str, str] | None:
@@ -224,6 +226,15 @@ async def go_to_bank(context: Context, action_id: str, browser: str | None) -> t
     return view.provider_url, fresh
 
 
+async def back_from_bank(context: Context, action_id: str, browser: str | None, proof: str) -> None:
+    """Note that a browser has come back from the bank. Without the bank's proof nothing changes."""
+
+    def note(uow: UnitOfWork) -> None:
+        note_back(uow, action_view(uow, action_id).row, browser, proof)
+
+    await context.store.write(note)
+
+
 async def enrol_options(
     context: Context, action_id: str, customer_id: str | None = None, *, browser: str | None = None
 ) -> dict[str, Any]:
@@ -231,7 +242,8 @@ async def enrol_options(
 
     A passkey is bound to the customer on the strength of an authentication that was just passed, so holding
     a device token or the page's address is not enough: it takes both a device of the customer
-    (``customer_id``) and the authentication, or the ``browser`` that was sent to the bank for it.
+    (``customer_id``) and the authentication, or the ``browser`` that was sent to the bank for it and
+    came back.
     Raises VitrineError ``passkey.sca_required``.
     """
     party = _party(context)

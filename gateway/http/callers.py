@@ -43,12 +43,21 @@ async def merchant(
     return await context.store.read(lambda reader: authenticate_merchant(reader, key))
 
 
-def idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> str:
+def key_required() -> InvalidError:
+    """Return the error of a call without its key."""
+    return InvalidError(
+        "idempotency.key_required", "Send an Idempotency-Key header.", param="Idempotency-Key"
+    )
+
+
+def idempotency_key(
+    idempotency_key: Annotated[
+        str, Header(description="Chosen by the caller; the same key with the same call is done once.")
+    ],
+) -> str:
     """The caller's key; every changing call needs one."""
     if not idempotency_key:
-        raise InvalidError(
-            "idempotency.key_required", "Send an Idempotency-Key header.", param="Idempotency-Key"
-        )
+        raise key_required()
     if len(idempotency_key) > 255 or not idempotency_key.isprintable() or not idempotency_key.isascii():
         raise InvalidError(
             "message.invalid", "A key has 1 to 255 printable characters.", param="Idempotency-Key"

@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Body, Cookie, Request
+from fastapi import APIRouter, Body, Cookie, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from gateway.commands import actions
@@ -45,6 +45,9 @@ _SENT_BROWSER = "vitrine_sent"
 
 Credential = Annotated[dict[str, Any], Body()]
 SentBrowser = Annotated[str | None, Cookie(alias=_SENT_BROWSER, max_length=128)]
+
+Proof = Annotated[str, Query(max_length=128)]
+"""What the bank's page gives the browser that it sends back."""
 
 
 def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
@@ -108,6 +111,16 @@ def challenge_router(guesses: CodeGuesses | None = None) -> APIRouter:
             samesite="lax",  # the bank's page leads back to ours
         )
         return answer
+
+    @router.get("/pay/challenges/{action_id}/back")
+    async def back(
+        action_id: str, context: InContext, proof: Proof = "", browser: SentBrowser = None
+    ) -> Response:
+        try:
+            await actions.back_from_bank(context, action_id, browser, proof)
+        except NotFoundError:
+            return _html(pages.unknown_page(), 404)
+        return RedirectResponse(f"/pay/challenges/{action_id}", status_code=303, headers=_HEADERS)
 
     @router.get("/pay/challenges/{action_id}/state")
     async def state(action_id: str, context: InContext) -> Response:

@@ -123,8 +123,11 @@ async def get_order(context: InContext, who: AsMerchant, order_id: str) -> Any:
 
 
 @router.post("/orders/{order_id}/refund", status_code=202)
-async def post_refund(context: InContext, who: AsMerchant, order_id: str, key: Key) -> Any:
-    """Give a whole order back: tokens, entitlements and money. The outcome follows as events."""
+async def take_back_order(context: InContext, who: AsMerchant, order_id: str, key: Key) -> Any:
+    """Take a whole order back: tokens, entitlements and all money; parcels that have left are not waited for.
+
+    It ends in ``order.refunded``. Money alone, in part or whole, goes back with ``/refunds``.
+    """
     return await commands.refund(context, who, order_id, key)
 
 

@@ -63,7 +63,9 @@ class PayLinkInput(_Input):
 
 
 @router.post("/orders/{order_id}/refunds", status_code=202)
-async def post_refund(context: InContext, who: AsMerchant, order_id: str, key: Key, body: RefundInput) -> Any:
+async def give_money_back(
+    context: InContext, who: AsMerchant, order_id: str, key: Key, body: RefundInput
+) -> Any:
     """Give money back, in part or whole, without taking goods back. The outcome follows as events."""
     wish = RefundWish(
         merchant_id=who.merchant_id,

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from gateway.catalog.problems import CatalogInvalidError
+from gateway.http.callers import key_required
 from gateway.kernel.errors import VitrineError
 from gateway.protocol.codec import error_body
 from gateway.protocol.errors import ERROR_CODES
@@ -71,6 +72,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if tuple(first["loc"]) == ("header", "idempotency-key"):
+            return problem(key_required())
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:])
         code = "price.client_sent" if first["type"] == "price_sent" else "message.invalid"
         # The input itself is left out: it may hold a card number.

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 TYPE = "vitrine-payment+jwt"
 ALGORITHMS = {"ES256": ("EC", "P-256"), "Ed25519": ("OKP", "Ed25519")}
 TOLERANCE_S = 300
+AHEAD_S = 10
+"""How far a device's clock may run ahead of ours. More would only make its proofs last longer."""
 _PRIVATE = frozenset({"d", "k", "p", "q"})
 
 
 def device_key_of(proof: str, *, allowance_id: str, subject: str, now_ms: int) -> str:
     """Return the RFC 7638 thumbprint of the key that made the proof.
 
-    Raises InvalidError ``device_proof.invalid``: not of this form, for something else, badly signed, or more
-    than five minutes old.
+    Raises InvalidError ``device_proof.invalid``: not of this form, for something else, badly signed, more
+    than five minutes old, or more than ten seconds ahead of us.
     """
     from joserfc.errors import JoseError
 
@@ -33,12 +35,16 @@ def device_key_of(proof: str, *, allowance_id: str, subject: str, now_ms: int) -
         key, claims = _verified(proof)
         issued_at_s = claims["iat"]
         for_this = (claims["allowance_id"], claims["sub"]) == (allowance_id, subject)
-        if not for_this or not isinstance(issued_at_s, int):
+        if not for_this or type(issued_at_s) is not int:
             raise _invalid("it is not for this payment")
     except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _invalid("it cannot be read or its signature is wrong") from error
-    if abs(now_ms / 1000 - issued_at_s) > TOLERANCE_S:
+    # In whole numbers: the time is whatever somebody wrote, and may be too large for a float.
+    now_s = now_ms // 1000
+    if issued_at_s < now_s - TOLERANCE_S:
         raise _invalid("it is too old")
+    if issued_at_s > now_s + AHEAD_S:
+        raise _invalid("it is of a time to come")
     return str(key.thumbprint())
 
 

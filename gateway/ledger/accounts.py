@@ -11,10 +11,10 @@ ORDERS_DUE = "memo:orders_due"
 ORDERS_DUE_CONTRA = "memo:orders_due_contra"
 AUTHORIZED = "memo:authorized"
 AUTHORIZED_CONTRA = "memo:authorized_contra"
-"""Of versions before 0.2, which had no pending amounts. Nothing is posted here any more."""
+"""Of early versions, which had no pending amounts. Nothing is posted here any more."""
 
 RECEIVABLE = "asset:receivable"
-"""Owed by customers for what was delivered and could not be captured, over all orders (before 0.2)."""
+"""Owed by customers for what was delivered and could not be captured, over all orders (early versions)."""
 
 DEFERRED_REVENUE = "liability:deferred_revenue"
 """Paid, not yet delivered. While an amount is only authorized it is pending here."""

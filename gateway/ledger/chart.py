@@ -62,7 +62,7 @@ _DEBIT, _CREDIT, _EITHER = Side.DEBIT, Side.CREDIT, Side.EITHER
 CHART: tuple[AccountKind, ...] = (
     # Assets
     AccountKind("asset:receivable:", _A, _DEBIT, "owed by an order's customer: delivered, not paid"),
-    AccountKind("asset:receivable", _A, _DEBIT, "the same over all orders, as kept before version 0.2"),
+    AccountKind("asset:receivable", _A, _DEBIT, "the same over all orders; nothing is posted here any more"),
     AccountKind(
         "asset:clearing:", _A, _EITHER, "captured by a provider, not yet paid out; pending: authorized"
     ),
@@ -110,7 +110,7 @@ CHART: tuple[AccountKind, ...] = (
     AccountKind("tokens:issued", _Q, _CREDIT, "digital items that were made"),
     AccountKind("tokens:treasury", _Q, _DEBIT, "digital items that came back"),
     AccountKind("tokens:customer:", _Q, _DEBIT, "digital items in a customer's wallet"),
-    # Before version 0.2
+    # Of early versions; nothing is posted here any more
     AccountKind(
         "memo:", Statement.MEMO, _EITHER, "what was owed and secured, before amounts could be pending"
     ),

@@ -39,6 +39,7 @@ from gateway.payments.authentication_model import (
     AuthenticationMethod,
     AuthenticationState,
     is_decided,
+    issuer_return,
     may_authorize,
     shown_user_code,
     state_after_challenge,
@@ -99,6 +100,11 @@ def _invitation(opened: Opened, rules: ProcessRules) -> dict[str, Any]:
 def page_of(rules: ProcessRules, action_id: str) -> str:
     """Return the address of an action's hosted page."""
     return f"{rules.base_url}{ACTION_PATH}{action_id}"
+
+
+def return_of(rules: ProcessRules, row: Any) -> str:
+    """Return where an issuer's page sends the browser in which it authenticated the customer."""
+    return f"{page_of(rules, row.action_id)}/back?proof={issuer_return(row.nonce)}"
 
 
 def waits_ms(rules: ProcessRules) -> int:

@@ -21,15 +21,16 @@ from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import enqueue
+from gateway.orders.beginning import waits_for_payment
 from gateway.orders.declining import tell_declined
 from gateway.orders.guardian_asking import end_request, reason_after, request_document, tell_decided
+from gateway.orders.guardian_yes import go_on, refused_attempt
 from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import OrderState
-from gateway.orders.paying import begin_payment, waits_for_payment
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Purchase, known_purchase
 from gateway.orders.tables import order
-from gateway.payments import calls, intents
+from gateway.payments import calls
 from gateway.payments.guardians import (
     approval_document,
     decide_request,
@@ -39,7 +40,6 @@ from gateway.payments.guardians import (
     waiting_for,
 )
 from gateway.payments.guardians_model import GuardianState, shown_state
-from gateway.payments.spending import spending_of
 from gateway.payments.tables import guardian_request
 from wallets.vault.port import ApprovalState
 
@@ -160,7 +160,7 @@ class GuardianFacts:
         if not move_request(uow, approval_id, state):
             return
         if taken:
-            _go_on(purchase, approval_id, self._rules)
+            go_on(purchase, approval_id, self._rules)
         else:
             _not_paid(purchase, approval_id, self._rules)
 
@@ -182,25 +182,6 @@ def _present_state(purchase: Purchase, row: Any) -> GuardianState:
     return GuardianState.EXPIRED if row.expires_at_ms <= purchase.uow.now_ms else state
 
 
-def _go_on(purchase: Purchase, approval_id: str, rules: ProcessRules) -> None:
-    """Authorize with the allowance that was refused, under a new operation id."""
-    if not waits_for_payment(purchase):
-        # Paid another way, or being paid: the approval is there for a next try, until it expires.
-        return
-    attempt = _refused_attempt(purchase, approval_id)
-    spending = spending_of(attempt)
-    assert spending is not None
-    begin_payment(
-        purchase.uow,
-        purchase,
-        payment_method_id=attempt.payment_method_id,
-        vault_customer_id=spending.terms.customer_id,
-        device_id=spending.device_id,
-        action_ms=rules.action_ms,
-        spending=spending,
-    )
-
-
 def _not_paid(purchase: Purchase, approval_id: str, rules: ProcessRules) -> None:
     """Offer what else would work; nothing is said while another attempt is under way or has paid."""
     if not waits_for_payment(purchase):
@@ -210,13 +191,5 @@ def _not_paid(purchase: Purchase, approval_id: str, rules: ProcessRules) -> None
     until_ms = purchase.pay_until_ms or uow.now_ms
     if not purchase.is_held:
         until_ms = purchase.extend_payment(uow.now_ms + rules.action_ms)
-    reason = decode(_refused_attempt(purchase, approval_id).decline)
+    reason = decode(refused_attempt(purchase, approval_id).decline)
     tell_declined(purchase, reason_after(row, reason), until_ms)
-
-
-def _refused_attempt(purchase: Purchase, approval_id: str) -> Any:
-    """Return the attempt that could not go on without the guardian."""
-    row = request_row(purchase.uow, approval_id)
-    assert row is not None
-    attempts = intents.attempts_of(purchase.uow, purchase.order_id)
-    return next(one for one in attempts if one.operation_id == row.operation_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from gateway.kernel.documents import decode
 from gateway.kernel.money import Money
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import OperationId
@@ -12,17 +13,19 @@ from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import actions, books, capturing, collecting, process, reauthorizing, refunding, voiding
 from gateway.orders.declining import reason_of, tell_declined
-from gateway.orders.guardian_asking import ask_guardian
+from gateway.orders.guardian_asking import REQUIRED, ask_guardian
+from gateway.orders.guardian_yes import go_on_after_yes
 from gateway.orders.model import OrderState
 from gateway.orders.pay_links import link_paid
 from gateway.orders.placing import begin_attempt
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Purchase, known_purchase, wire_money
+from gateway.orders.turns import take_turn
 from gateway.payments import calls, intents
 from gateway.payments.model import AttemptState, IntentState, OperationState
 from gateway.payments.operations import Recorded, operation_row, operations_of, record_result
 from gateway.payments.provider_terms import terms_of, terms_text
-from gateway.payments.spending import spending_of
+from gateway.payments.spending import allowance_of, spending_of
 from gateway.payments.step_up import asks_at_once, steps_up, tried_of
 from wallets.vault.port import OperationKind, OperationResult, OperationStatus
 
@@ -34,6 +37,10 @@ _FIRST_WAIT_MS = 5_000
 _LONGEST_WAIT_MS = 6 * 60 * 60_000
 _SAID_NO = frozenset({capturing.EXPIRED, collecting.NOT_COLLECTED})
 """Failed for a reason that another try would meet again."""
+_FREED_BY_VOID = frozenset(
+    {"allowance.amount_exceeded", "allowance.uses_exceeded", "allowance.hour_exceeded", REQUIRED}
+)
+"""Refused for what another attempt holds: money and uses of an allowance, and a guardian's yes."""
 _NOTHING_TO_VOID = frozenset({"vault.nothing_open", "vault.authorization_not_open"})
 """The authorization has ended by itself, or another void was faster."""
 
@@ -175,8 +182,8 @@ class PaymentFacts:
         declined = recorded.state is OperationState.DECLINED
         reason = reason_of(result)
         if recorded.target_operation_id is not None:
-            ask = partial(ask_guardian, purchase, recorded, self._rules)
-            reauthorizing.not_replaced(purchase, recorded, self._rules.renewal, reason, ask)
+            goes_on = partial(self._goes_on, purchase, recorded)
+            reauthorizing.not_replaced(purchase, recorded, self._rules.renewal, reason, goes_on)
             return
         intents.move_attempt(
             uow, recorded.attempt_id, AttemptState.DECLINED if declined else AttemptState.FAILED, reason
@@ -186,24 +193,37 @@ class PaymentFacts:
             return
         if not intents.move_intent(uow, purchase.order_id, IntentState.REQUIRES_PAYMENT_METHOD):
             return
-        if self._authorize_anew(purchase, recorded) or ask_guardian(purchase, recorded, self._rules):
+        if self._goes_on(purchase, recorded):
             return
         tell_declined(purchase, reason, purchase.extend_payment(uow.now_ms + self._rules.action_ms))
 
+    def _goes_on(self, purchase: Purchase, recorded: Recorded) -> bool:
+        """Whether more is done than to wait for another way: it is tried again, or a guardian is asked."""
+        return (
+            self._authorize_anew(purchase, recorded)
+            or go_on_after_yes(purchase, self._rules)
+            or ask_guardian(purchase, recorded, self._rules)
+        )
+
     def _authorize_anew(self, purchase: Purchase, recorded: Recorded) -> bool:
         """Ask once more with the same method: when the request was lost on its way, so that nobody has said
-        no, and with a challenge when the issuer wants to see the customer."""
+        no, with a challenge when the issuer wants to see the customer, and a moment later when an earlier
+        attempt had not given its allowance back."""
         uow, result = purchase.uow, recorded.result
         attempts = intents.attempts_of(uow, purchase.order_id)
         attempt = next(one for one in attempts if one.attempt_id == recorded.attempt_id)
         method_id = attempt.payment_method_id
         decline_class = None if result.decline is None else result.decline.decline_class
         challenge = steps_up(decline_class, method_id, tried_of(attempts))
-        lost = result.status is OperationStatus.FAILED and len(attempts) < _MOST_TRIES
-        if not lost and not challenge:
+        lost = result.status is OperationStatus.FAILED and _tries(purchase, recorded, attempts) < _MOST_TRIES
+        too_early = result.refusal in _FREED_BY_VOID and voiding.met_void(purchase, attempt, attempts)
+        if too_early and _refused_so(result.refusal, attempt, attempts) > _MOST_TRIES:
+            return False
+        if not lost and not challenge and not too_early:
             return False
         operation_id = uow.new_id(OperationId)
-        if not intents.try_again(uow, purchase.order_id, operation_id):
+        turn = take_turn(purchase, operation_id)
+        if turn is None:
             return False
         begin_attempt(
             uow,
@@ -216,11 +236,13 @@ class PaymentFacts:
             channel=purchase.row.channel,
             place=purchase.row.place,
             device_id=purchase.row.device_id,
-            total=purchase.total,
+            total=turn.amount,
             pay_until_ms=purchase.keep_for_attempt(uow.now_ms + self._rules.action_ms),
             request_challenge=challenge or asks_at_once(method_id, tried_of(attempts)),
             pay_link_id=recorded.pay_link_id,
+            replaces=turn.replaces,
             spending=spending_of(attempt),
+            due_at_ms=uow.now_ms + _ASK_AGAIN_MS if too_early else None,
         )
         return True
 
@@ -316,6 +338,30 @@ def _takes_its_time(purchase: Purchase, recorded: Recorded) -> bool:
         return False
     terms = terms_of(purchase.intent())
     return terms is not None and terms.async_capture_result
+
+
+def _refused_so(code: str | None, attempt: Any, attempts: list[Any]) -> int:
+    """Return how many attempts with the allowance of this one were refused with this code."""
+    return sum(
+        allowance_of(one) == allowance_of(attempt)
+        and one.decline is not None
+        and decode(one.decline)["code"] == code
+        for one in attempts
+    )
+
+
+def _tries(purchase: Purchase, recorded: Recorded, attempts: list[Any]) -> int:
+    """Return how many attempts there were: for a placed order all, in place of a lost authorization those
+    with the same method. Renewals without the customer went before them."""
+    if recorded.target_operation_id is None:
+        return len(attempts)
+    methods = {one.operation_id: one.payment_method_id for one in attempts}
+    return sum(
+        row.kind == OperationKind.AUTHORIZE
+        and row.target_operation_id == recorded.target_operation_id
+        and methods[row.operation_id] == methods[recorded.operation_id]
+        for row in operations_of(purchase.uow, purchase.order_id)
+    )
 
 
 def _may_ask_anew(purchase: Purchase, recorded: Recorded) -> bool:

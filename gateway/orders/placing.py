@@ -413,12 +413,13 @@ def begin_attempt(
     replaces: str | None = None,
     handover: Handover | None = None,
     spending: Spending | None = None,
+    due_at_ms: int | None = None,
 ) -> None:
     """Write attempt, operation and task of one authorization, under an allowance for this order alone.
 
     ``handover`` is for the first one of an order. ``replaces`` is an authorization that is lost; this one
     is for what is left of it. ``spending`` names an allowance that was given before, with its own customer
-    and device.
+    and device. ``due_at_ms`` is when the vault is asked, if not at once.
     """
     attempt_id = add_attempt(
         uow,
@@ -458,7 +459,7 @@ def begin_attempt(
         spending=spending,
     )
     if handover is None:
-        enqueue(uow, AUTHORIZE, order_id, payload)
+        enqueue(uow, AUTHORIZE, order_id, payload, due_at_ms=due_at_ms)
     else:
         handover.give(uow, AUTHORIZE, order_id, payload)
 

@@ -199,11 +199,12 @@ def not_replaced(
     recorded: Recorded,
     rules: RenewalRules,
     reason: dict[str, Any],
-    ask_guardian: Callable[[], bool],
+    goes_on: Callable[[], bool],
 ) -> None:
     """The new authorization was declined: the present one stays for as long as it lasts.
 
-    ``ask_guardian`` says whether somebody is asked to approve it after all.
+    ``goes_on`` tries what else can be done for somebody who waits, and says whether anything can: another
+    attempt, or a guardian who is asked to approve it after all.
     """
     uow, result = purchase.uow, recorded.result
     assert recorded.attempt_id is not None
@@ -218,7 +219,7 @@ def not_replaced(
     was_asked = not _is_renewal(purchase, recorded)
     if purchase.is_held or was_asked:
         # Somebody is waiting at a screen.
-        if not ask_guardian():
+        if not goes_on():
             tell_declined(purchase, reason, purchase.pay_until_ms or uow.now_ms)
         return
     purchase.tell(

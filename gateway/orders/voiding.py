@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
@@ -9,7 +11,10 @@ from gateway.orders.purchase import Purchase
 from gateway.payments import calls
 from gateway.payments.model import OperationState
 from gateway.payments.operations import begin_operation, operations_of
+from gateway.payments.spending import allowance_of
 from wallets.vault.port import OperationKind
+
+_ENDED = frozenset({OperationState.SUCCEEDED, OperationState.DECLINED, OperationState.FAILED})
 
 
 def void_rest(purchase: Purchase) -> None:
@@ -51,4 +56,18 @@ def void(purchase: Purchase, authorization_id: str, amount: Money) -> None:
         calls.VOID,
         purchase.order_id,
         calls.settle_payload(operation_id, authorization_id, amount),
+    )
+
+
+def met_void(purchase: Purchase, attempt: Any, attempts: list[Any]) -> bool:
+    """Whether the release of another attempt with the same allowance had not ended when this one began."""
+    allowance_id = allowance_of(attempt)
+    if allowance_id is None:
+        return False
+    others = {one.operation_id for one in attempts if allowance_of(one) == allowance_id}
+    return any(
+        row.kind == OperationKind.VOID
+        and row.target_operation_id in others
+        and (row.state not in _ENDED or row.updated_at_ms >= attempt.created_at_ms)
+        for row in operations_of(purchase.uow, purchase.order_id)
     )

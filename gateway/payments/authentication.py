@@ -13,6 +13,7 @@ from gateway.kernel.store.statements import Statement, insert_into
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.payments.authentication_model import (
     AUTHENTICATION_MOVES,
+    CAME_BACK,
     LONGEST_MS,
     SEVERAL_BROWSERS,
     AuthenticationId,
@@ -20,6 +21,7 @@ from gateway.payments.authentication_model import (
     AuthenticationState,
     browser_digest,
     is_decided,
+    issuer_return,
     liability_of,
     new_action_id,
     new_nonce,
@@ -86,6 +88,11 @@ _SENT = Statement(
             else_=literal_column(f"'{SEVERAL_BROWSERS}'"),
         )
     )
+)
+_BACK = Statement(
+    update(payment_authentication)
+    .where(_t.authentication_id == bindparam("its_id"), _t.sent_browser == bindparam("digest"))
+    .values(sent_browser=bindparam("back"))
 )
 _SET_ENROL = Statement(
     update(payment_authentication)
@@ -263,8 +270,7 @@ def last_authenticated_ms(reader: Reader, payment_method_id: str) -> int:
 
 
 def note_sent(uow: UnitOfWork, row: Any, secret: str) -> None:
-    """Note which browser is sent to the issuer; a second one takes the right to add a passkey from both,
-    because nobody can say which of them was authenticated."""
+    """Note which browser is sent to the issuer; a second one takes the right to add a passkey from both."""
     uow.run(_SENT, {"its_id": row.authentication_id, "digest": browser_digest(secret)})
 
 
@@ -272,7 +278,25 @@ def was_sent(row: Any, secret: str | None) -> bool:
     """Whether the browser that holds this is the one that was sent to the issuer."""
     if secret is None or row.sent_browser is None:
         return False
-    return same_digest(browser_digest(secret), row.sent_browser)
+    return same_digest(browser_digest(secret), row.sent_browser.removeprefix(CAME_BACK))
+
+
+def note_back(uow: UnitOfWork, row: Any, secret: str | None, proof: str) -> bool:
+    """Note that the browser that was sent has come back from the issuer with its `issuer_return`.
+
+    Being sent is not enough: who only saw our page's address can be sent too, while the customer approves in
+    the bank's application. Counts once.
+    """
+    if not was_sent(row, secret) or not same_digest(proof, issuer_return(row.nonce)):
+        return False
+    digest = row.sent_browser
+    values = {"its_id": row.authentication_id, "digest": digest, "back": f"{CAME_BACK}{digest}"}
+    return not digest.startswith(CAME_BACK) and uow.run(_BACK, values) == 1
+
+
+def came_back(row: Any, secret: str | None) -> bool:
+    """Whether the browser that holds this was sent to the issuer and authenticated there."""
+    return was_sent(row, secret) and row.sent_browser.startswith(CAME_BACK)
 
 
 def set_enrol_challenge(uow: UnitOfWork, row: Any, challenge: str) -> None:

@@ -192,6 +192,18 @@ SEVERAL_BROWSERS = "several"
 """Stored in place of a digest once more than one browser was sent to the issuer."""
 
 
+CAME_BACK = "back:"
+"""Stored before the digest once that browser has come back from the issuer with `issuer_return`."""
+
+
+def issuer_return(nonce: str) -> str:
+    """Return what only the issuer's page hands to the browser in which the customer was authenticated.
+
+    The nonce leaves us towards the provider alone, so nobody who saw an address or a code can compute it.
+    """
+    return hashlib.sha256(f"vitrine.issuer-return.1:{nonce}".encode()).hexdigest()
+
+
 def new_browser_secret() -> str:
     """Return what the browser keeps that is sent to the issuer: 256 random bits."""
     return secrets.token_urlsafe(32)

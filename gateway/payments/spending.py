@@ -66,6 +66,12 @@ def spending_of(attempt: Any) -> Spending | None:
     return None if attempt.spending is None else Spending.from_document(decode(attempt.spending))
 
 
+def allowance_of(attempt: Any) -> str | None:
+    """Return the name of the allowance that an attempt spends, or None under one for its order alone."""
+    spending = spending_of(attempt)
+    return None if spending is None else str(spending.terms.allowance_id)
+
+
 def _terms_document(terms: AllowanceTerms) -> dict[str, Any]:
     return {
         "allowance_id": terms.allowance_id,

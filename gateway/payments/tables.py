@@ -257,7 +257,8 @@ payment_authentication = Table(
     Column("passkey_allowed", Integer, nullable=False),
     # Challenge of a passkey that is being added on the strength of this authentication; single use.
     Column("enrol_challenge", Text),
-    # Digest of what the one browser holds that was sent to the issuer from our page; it may add a passkey.
+    # Digest of what the one browser holds that was sent to the issuer from our page; once it has come back
+    # from there with the issuer's proof, and it may add a passkey, "back:" stands before it.
     Column("sent_browser", Text),
     Column("liability", Text),
     Column("reason", Text),

@@ -38,7 +38,10 @@ class OrderCanceled(OrderEvent):
 
 
 class OrderRefunded(OrderEvent):
-    """Everything captured has been given back."""
+    """The order was taken back, and everything captured has been given back.
+
+    Where money alone goes back, in part or whole, ``refund.done`` says so and the order stays as it is.
+    """
 
     refunded: MoneyDocument
 

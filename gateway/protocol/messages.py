@@ -159,6 +159,7 @@ class QuoteCreateBody(NoPrices):
     country: Country
     """Where the customer lives and goods are shipped: it decides tax and shipping."""
     channel: Literal["ar", "metaverse", "web"] = "ar"
+    """Where it is sold. Allowances name it: what an agent or a web page buys says ``web``."""
     place: Name | None = None
 
 

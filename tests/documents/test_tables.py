@@ -39,7 +39,7 @@ def test_readme_lists_every_setting_with_its_default() -> None:
             continue
         assert setting.default is not MISSING
         value = setting.default
-        shown = ("on" if value else "off") if isinstance(value, bool) else str(value)
+        shown = ("on" if value else "off") if isinstance(value, bool) else str("" if value is None else value)
         expected[setting.name] = shown or "empty"
     assert described == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -35,7 +36,10 @@ def generous(tmp_path_factory: pytest.TempPathFactory) -> Seed:
     shutil.copytree(SAMPLES / "atelier-nord", folder)
     merchant = folder / "merchant.yaml"
     text = merchant.read_text()
-    merchant.write_text(text.replace("  shipping:\n", f"{PAYMENTS}  shipping:\n", 1))
+    # In the place of the sample's own, which is less generous.
+    changed, found = re.subn(r"^  payments:.*\n(?:    .*\n)+", PAYMENTS, text, flags=re.MULTILINE)
+    assert found == 1
+    merchant.write_text(changed)
     return make_seed(tmp_path_factory.mktemp("generous") / "data", folder)
 
 

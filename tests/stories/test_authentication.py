@@ -213,7 +213,7 @@ async def enrolled_on_the_page(shop: OpenGateway, browser: httpx.AsyncClient, pa
     return (await browser.post(f"{page}/enrol", json=created)).status_code
 
 
-async def test_the_browser_that_went_to_the_bank_adds_a_passkey_and_the_customer_is_told(
+async def test_the_browser_that_came_back_from_the_bank_adds_a_passkey_and_the_customer_is_told(
     shop: OpenGateway,
 ) -> None:
     customer = await shop.customer("challenge")
@@ -265,6 +265,42 @@ async def test_of_two_browsers_that_went_to_the_bank_none_adds_a_passkey(shop: O
         # The customer's own device still can.
         options = await headset.command("passkey.options", {"action_id": asked["action_id"]})
         assert options["options"]
+    await shop.check()
+
+
+async def test_a_browser_that_did_not_come_back_from_the_bank_adds_no_passkey(shop: OpenGateway) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient() as stranger:
+        asked = await challenged(headset, customer)
+        # An onlooker follows the QR and is the only one sent; the customer approves in the bank's application.
+        bank = await bank_page(stranger, asked["url"])
+        assert shop.gateway.embedded_vault is not None
+        await shop.gateway.embedded_vault.acquirer.complete_challenge(bank.rpartition("/")[2], True)
+        # Pressing the button after the decision brings nothing, and neither does a guess.
+        late = await stranger.post(f"{bank}/approve")
+        assert bank.endswith(late.headers["location"])
+        for query in ("", "?proof=x", "?proof=" + "0" * 64):
+            assert (await stranger.get(f"{asked['url']}/back{query}")).status_code == 303
+        await ended(headset, asked["order_id"])
+        assert 'id="enrol"' not in (await stranger.get(asked["url"])).text
+        assert await enrolled_on_the_page(shop, stranger, asked["url"]) == 403
+        # The customer's own device can.
+        options = await headset.command("passkey.options", {"action_id": asked["action_id"]})
+        assert options["options"]
+    await shop.check()
+
+
+async def test_the_banks_proof_counts_only_in_the_browser_that_was_sent(shop: OpenGateway) -> None:
+    customer = await shop.customer("challenge")
+    async with shop.headset(customer) as headset, httpx.AsyncClient() as stranger:
+        asked = await challenged(headset, customer)
+        bank = await bank_page(stranger, asked["url"])
+        # The customer has the bank's page from elsewhere.
+        back = await shop.http.post(f"{bank}/approve", follow_redirects=True)
+        assert str(back.url) == asked["url"]
+        await ended(headset, asked["order_id"])
+        for browser in (stranger, shop.http):
+            assert await enrolled_on_the_page(shop, browser, asked["url"]) == 403
     await shop.check()
 
 

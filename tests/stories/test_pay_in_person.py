@@ -10,11 +10,12 @@ import pytest
 from samples.headset.client import CommandError, Document, Headset
 from tests.support.buying import buy, ended, legs, order_body, quote, show, told, until
 from tests.support.gateway import Customer, OpenGateway
+from tests.support.seed import ATELIER, HARBOUR
 
 
-async def promised(headset: Headset, *items: str) -> Document:
+async def promised(headset: Headset, *items: str, merchant: str = ATELIER) -> Document:
     """Place an order that is to be paid at the door."""
-    body = order_body(await quote(headset, *items), "")
+    body = order_body(await quote(headset, *items, merchant=merchant), "")
     del body["payment_method_id"]
     return await headset.command("order.place", {**body, "payment": {"kind": "pay_at_delivery"}})
 
@@ -119,9 +120,9 @@ async def test_what_nobody_hands_over_or_costs_too_much_is_not_promised(
 
 
 async def test_a_merchant_that_offers_no_promise_takes_none(shop: OpenGateway) -> None:
-    customer: Customer = await shop.customer()
+    customer: Customer = await shop.customer(merchant=HARBOUR)
     async with shop.headset(customer) as headset:
         with pytest.raises(CommandError) as refused:
-            await promised(headset, "FJORD-MUG:physical")
+            await promised(headset, "ESTUARY-SCARF:physical", merchant=HARBOUR)
         assert refused.value.code == "payment.not_offered"
     await shop.check()

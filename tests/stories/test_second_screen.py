@@ -38,7 +38,7 @@ async def approved_at_the_bank(screen: Phone, page: str) -> None:
     await screen.open(page)
     await screen.click("#bank")
     await screen.click("button.go")
-    await screen.until("Done")
+    await screen.until("Your payment went through")
 
 
 async def with_passkey(shop: OpenGateway, screen: Phone, customer: Customer, headset: Headset) -> None:
@@ -73,7 +73,7 @@ async def test_p13_the_socket_waits_drops_and_resumes_while_the_phone_approves_a
         await screen.click("#bank")
         assert "Simulated bank" in await screen.text()
         await screen.click("button.go")
-        await screen.until("Done")
+        await screen.until("Your payment went through")
         # What came while the socket was down follows; the page was only looked at meanwhile.
         await ended(headset, order_id)
         assert told(headset, order_id)[:5] == [

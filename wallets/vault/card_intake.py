@@ -17,7 +17,7 @@ from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from wallets.vault import card_sessions, methods
 from wallets.vault.card_keys import CardKeys
 from wallets.vault.card_sessions import SessionState
-from wallets.vault.feeds import CARD_ENTRIES, page_of
+from wallets.vault.feeds import CARD_ENTRIES
 from wallets.vault.port import CardEntry, CardKey, CardSession, MethodPage, StoredMethod
 from wallets.vault.sealed_cards import give_back, open_sealed_card
 from wallets.vault.tables import card_entry, method
@@ -109,7 +109,7 @@ class CardIntake:
         await CARD_ENTRIES.catch_up(self._store, most)
 
         def query(reader: Reader) -> MethodPage:
-            rows = page_of(reader, _PAGE, since, most)
+            rows = CARD_ENTRIES.page(reader, _PAGE, since, most)
             end = CARD_ENTRIES.cursor_at(rows[-1].feed_no, rows[-1].entry_id) if rows else cursor
             return MethodPage(tuple(map(methods.stored_method, rows)), end)
 

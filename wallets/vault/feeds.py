@@ -5,6 +5,9 @@ whoever has read past its time would never see it. So a change only leaves its r
 reads the list numbers such rows first. Numbers are given by one unit at a time and are never given again; a
 row that changes once more loses its number and gets a later one. A list that is read from a number on has no
 gaps, however long a unit ran, on any clock.
+
+A vault that was restored from a copy gives numbers once more. Who comes with a number that was not given yet
+begins anew: readers take a change twice as they take it once.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ _AT_ONCE = 250
 """Rows one unit numbers; others' units wait meanwhile."""
 
 _TAKE = upsert(feed, ["name"], lambda new: {"last_no": feed.c.last_no + new.last_no}, returning=["last_no"])
+_LAST = Statement(select(feed.c.last_no).where(feed.c.name == bindparam("name")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Cursor:
     def params(self) -> dict[str, Any]:
         """The values that `Feed.after` needs."""
         return {"after_no": self.number, "after_key": self.key}
+
+
+_START = Cursor(-1, "")
 
 
 class Feed:
@@ -73,10 +80,17 @@ class Feed:
         """What a reader has not seen."""
         self.order = (number, key)
 
+    def page(self, reader: Reader, page: Statement, cursor: Cursor, most: int) -> list[Any]:
+        """Return the rows of a page; ``page`` selects by `after` in `order`, at most ``most``."""
+        row = reader.row(_LAST, {"name": self._name})
+        if row is None or cursor.number > row.last_no:
+            cursor = _START
+        return reader.rows(page, {**cursor.params(), "most": most})
+
     def cursor(self, text: str) -> Cursor:
         """Read a cursor; empty is the beginning. Raises InvalidError ``vault.cursor_malformed``."""
         if not text:
-            return Cursor(-1, "")
+            return _START
         if found := _CURSOR.fullmatch(text):
             return Cursor(int(found[1]), found[2])
         if found := _CURSOR_OF_TIME.fullmatch(text):
@@ -114,8 +128,3 @@ class Feed:
 
 OPERATIONS = Feed("operation", operation, operation.c.operation_id, operation.c.changed_at_ms)
 CARD_ENTRIES = Feed("card_entry", card_entry, card_entry.c.entry_id, card_entry.c.entered_at_ms)
-
-
-def page_of(reader: Reader, page: Statement, cursor: Cursor, most: int) -> list[Any]:
-    """Return the rows of a page; ``page`` selects by `Feed.after` in `Feed.order`, at most ``most``."""
-    return reader.rows(page, {**cursor.params(), "most": most})

@@ -70,7 +70,7 @@ _FREE = Statement(
     )
     .values(state=ApprovalState.APPROVED.value, operation_id=null(), changed_at_ms=bindparam("now_ms"))
 )
-_WITHDRAW = Statement(
+_yes_to_the_order = (
     update(guardian_approval)
     .where(
         guardian_approval.c.allowance_id == bindparam("allowance_id_"),
@@ -80,6 +80,10 @@ _WITHDRAW = Statement(
         guardian_approval.c.state == ApprovalState.APPROVED.value,
     )
     .values(state=ApprovalState.DECLINED.value, changed_at_ms=bindparam("now_ms"))
+)
+_WITHDRAW = Statement(_yes_to_the_order)
+_WITHDRAW_EARLIER = Statement(
+    _yes_to_the_order.where(guardian_approval.c.approval_id <= bindparam("last_approval_id"))
 )
 
 
@@ -92,7 +96,9 @@ def approve(uow: UnitOfWork, approval: Approval) -> ApprovalState:
 def decline(uow: UnitOfWork, approval: Approval) -> ApprovalState:
     """Record the guardian's no, which takes back every yes to this order that was not used yet.
 
-    A repeat of a no takes nothing back: a yes may have come since.
+    A yes to a later question stays: this no may have been long on its way. The names of questions sort by the
+    time they were asked. To take back a yes takes back all of them. A repeat of a no takes nothing back: a
+    yes may have come since.
     """
     state, is_new = _record(uow, approval, ApprovalState.DECLINED)
     if is_new or state is ApprovalState.APPROVED:
@@ -101,8 +107,12 @@ def decline(uow: UnitOfWork, approval: Approval) -> ApprovalState:
             "order_id_": approval.order_id,
             "guardian_id_": approval.guardian_id,
             "merchant_id_": approval.merchant_id,
+            "now_ms": uow.now_ms,
         }
-        uow.run(_WITHDRAW, {**order, "now_ms": uow.now_ms})
+        if is_new:
+            uow.run(_WITHDRAW_EARLIER, {**order, "last_approval_id": approval.approval_id})
+        else:
+            uow.run(_WITHDRAW, order)
     return _state(uow.row(_GET, {"approval_id": approval.approval_id}), uow.now_ms)
 
 
@@ -129,13 +139,10 @@ def use(uow: UnitOfWork, request: Authorize) -> Refusal | str:
             "merchant_id": request.merchant_id,
         },
     )
-    # The guardian's latest word counts, also over a yes that was used at the time and is free again.
-    last_no = max(
-        ((row.changed_at_ms, row.approval_id) for row in found if row.state == ApprovalState.DECLINED),
-        default=(0, ""),
-    )
+    # The word to the latest question counts, also over a yes that was used at the time and is free again.
+    last_no = max((row.approval_id for row in found if row.state == ApprovalState.DECLINED), default="")
     for row in found:
-        if (row.created_at_ms, row.approval_id) < last_no:
+        if row.approval_id < last_no:
             continue
         if row.currency != amount.currency or row.max_amount_minor < amount.amount_minor:
             continue
@@ -150,7 +157,7 @@ def use(uow: UnitOfWork, request: Authorize) -> Refusal | str:
                 {"operation_id_": request.operation_id, "used_approval_id": row.approval_id},
             )
             return str(row.approval_id)
-    if found and all((row.created_at_ms, row.approval_id) <= last_no for row in found):
+    if found and all(row.approval_id <= last_no for row in found):
         return Refusal("allowance.guardian_declined", limit)
     return Refusal("allowance.guardian_approval_required", limit)
 

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, select
 
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, Store
-from wallets.vault.feeds import OPERATIONS, page_of
+from wallets.vault.feeds import OPERATIONS
 from wallets.vault.operation_rows import result_of
 from wallets.vault.port import OperationPage
 from wallets.vault.tables import operation
@@ -25,7 +25,7 @@ async def operations_since(store: Store, cursor: str, limit: int) -> OperationPa
     await OPERATIONS.catch_up(store, most)
 
     def query(reader: Reader) -> OperationPage:
-        rows = page_of(reader, _PAGE, since, most)
+        rows = OPERATIONS.page(reader, _PAGE, since, most)
         end = OPERATIONS.cursor_at(rows[-1].feed_no, rows[-1].operation_id) if rows else cursor
         return OperationPage(tuple(map(result_of, rows)), end)
 

@@ -210,13 +210,14 @@ class Vault(Protocol):
         ...
 
     async def note_settled(
-        self, operation_id: OperationId, provider_reference: str
+        self, operation_id: OperationId, provider: str, provider_reference: str
     ) -> OperationResult | None:
-        """Settle an unknown capture, refund or payout by the provider's settlement file, which lists it.
+        """Settle an unknown capture, refund or payout by the file of ``provider``, which lists it.
 
         For what is older than the provider's memory: it is never sent again, and where a look-up cannot tell
-        any more the file can. An operation that is decided already stays as it is. None: never seen. The
-        caller has compared kind and amount with the file's line.
+        any more the file can. An operation that is decided already stays as it is. None: never seen, or not
+        this provider's, or one that people decide. The caller has compared kind and amount with the file's
+        line.
         """
         ...
 

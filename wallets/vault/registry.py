@@ -66,6 +66,14 @@ class Providers:
         found = self.default if name is None else self._by_name.get(name)
         return None if found is None else found.capabilities
 
+    def lists(self, provider: str, name: str | None) -> bool:
+        """Whether the file of ``provider`` can tell of a row: its operation is in there, and no people decide
+        it."""
+        able = self.able(name)
+        if able is None:
+            return name == provider
+        return not able.by_hand and provider == (able.settled_with or able.name)
+
     def taking(self, kind: MethodKind, currency: str | None = None) -> ProviderCalls | None:
         """Return who takes a method of this kind: by the routes, else the first that can."""
         for route in self._routes:

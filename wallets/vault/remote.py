@@ -172,10 +172,13 @@ class RemoteVault:
         return await self._operation("abandon", operation_id=operation_id)
 
     async def note_settled(
-        self, operation_id: OperationId, provider_reference: str
+        self, operation_id: OperationId, provider: str, provider_reference: str
     ) -> OperationResult | None:
         found: OperationResult | None = await self._call(
-            "note_settled", operation_id=operation_id, provider_reference=provider_reference
+            "note_settled",
+            operation_id=operation_id,
+            provider=provider,
+            provider_reference=provider_reference,
         )
         return found
 

@@ -215,13 +215,15 @@ class VaultService:
         return EventState.WAITING if undecided else EventState.PROCESSED
 
     async def note_settled(
-        self, operation_id: OperationId, provider_reference: str
+        self, operation_id: OperationId, provider: str, provider_reference: str
     ) -> OperationResult | None:
         actor = current_actor()
 
         def decide(uow: UnitOfWork) -> Row | None:
             row = uow.row(GET, {"operation_id": operation_id})
-            if row is None or row.state != OperationState.SENT or row.kind not in _IN_SETTLEMENT_FILES:
+            if row is None or not self._providers.lists(provider, row.provider):
+                return None
+            if row.state != OperationState.SENT or row.kind not in _IN_SETTLEMENT_FILES:
                 return row
             settled = settle(uow, row, ProviderAnswer(Outcome.SUCCEEDED, provider_reference))
             note(uow, actor, Action.OPERATION_SETTLE, operation_id)

@@ -81,6 +81,7 @@ class Listed(NamedTuple):
     """An operation that is undecided here, and done by the provider's file."""
 
     operation_id: OperationId
+    provider: str
     provider_reference: str
 
 
@@ -93,7 +94,7 @@ async def undecided(store: Store, source: str, file_hash: str = "") -> list[List
     for one in await _files(store, source, file_hash):
         async for row in _open_lines(store, one):
             if row.type != CHARGEBACK and await store.read(partial(_is_undecided, line=row)):
-                found.append(Listed(OperationId(row.operation_id), row.provider_reference))
+                found.append(Listed(OperationId(row.operation_id), source, row.provider_reference))
     return found
 
 
@@ -101,10 +102,11 @@ async def tell_vault(vault: Vault, listed: list[Listed]) -> list[OperationResult
     """Have the vault settle what a file lists as done; returns what it knows of each then."""
     results = []
     for one in listed:
-        result = await vault.note_settled(one.operation_id, one.provider_reference)
+        result = await vault.note_settled(one.operation_id, one.provider, one.provider_reference)
         if result is None:
-            # We have asked for it and the vault has never seen it: somebody else's work has our id.
-            log.error("settlement.unknown_to_vault", operation_id=one.operation_id)
+            # We have asked for it, and the vault has never seen it or asked another provider: somebody else's
+            # work has our id.
+            log.error("settlement.unknown_to_vault", operation_id=one.operation_id, provider=one.provider)
             continue
         log.info("settlement.settled_by_file", operation_id=one.operation_id, status=result.status.value)
         results.append(result)

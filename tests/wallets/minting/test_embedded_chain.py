@@ -11,7 +11,7 @@ import psutil
 import pytest
 from eth_account import Account
 
-from wallets.minting.chain import embedded_chain
+from wallets.minting.chain import embedded, embedded_chain
 from wallets.minting.chain.deploy import DEPLOY_GAS, create_address, deployment_data
 from wallets.minting.chain.embedded import EmbeddedChain
 from wallets.minting.chain.embedded_chain import CHAIN_ID, EvmChain
@@ -156,6 +156,19 @@ async def test_a_chain_whose_process_is_killed_is_unavailable_once_and_then_goes
         await chain.head()
     assert (await chain.receipt(tx_hash)).contract_address == GOODS
     await chain.send_raw(DEFINITION)
+
+
+async def test_a_chain_whose_process_hangs_is_unavailable_and_closes(chain, monkeypatch):
+    monkeypatch.setattr(embedded, "_ANSWERS_WITHIN_S", 0.2)
+    (process,) = [
+        child
+        for child in psutil.Process().children()
+        if "wallets.minting.chain.chain_process" in child.cmdline()
+    ]
+    process.suspend()
+    with pytest.raises(ChainUnavailable):
+        await chain.head()
+    await asyncio.wait_for(chain.close(), 10)
 
 
 async def test_the_chain_process_ends_when_the_one_it_serves_is_killed(tmp_path):

@@ -153,10 +153,15 @@ async def test_a_card_is_entered_with_the_keyboard_alone(
             form.until("done")
             assert form.part("saved-digits").text == "•••• 0005"
             assert form.part("back").get_attribute("href") == "https://shop.example/back"
+            assert form.part("back").text == "Continue"
+            assert "Nothing has been paid yet." in form.part("done").text
+            assert "headset" not in form.part("done").text
             assert form.part("number").get_attribute("value") == ""
             form.silent()
             chrome.refresh()
             assert "Card saved" in form.part("page").text
+            assert "Nothing has been paid yet." in form.part("page").text
+            assert "headset" not in form.part("page").text
             assert "0005" not in form.part("page").text, "the address alone tells nothing of the card"
             form.silent()
 

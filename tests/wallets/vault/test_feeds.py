@@ -160,3 +160,23 @@ async def test_a_cursor_from_before_there_were_numbers_goes_on_without_a_gap(boo
     assert listed == [requests[1].operation_id, requests[2].operation_id], "the last of them again"
     await books.begin(late := await request_of(books, "pm_9"))
     assert (await read_on(books.store(), cursor))[0] == [late.operation_id]
+
+
+async def test_a_reader_that_is_ahead_of_a_restored_vault_begins_anew(books: Books) -> None:
+    requests = [await request_of(books, f"pm_{number}") for number in range(4)]
+    await books.begin(requests[0])
+    _, copied = await read_on(books.store(), "")
+    for request in requests[1:3]:
+        await books.begin(request)
+    _, ahead = await read_on(books.store(), copied)
+    last_no = feeds.OPERATIONS.cursor(copied).number
+
+    def restored(uow: UnitOfWork) -> None:
+        uow.core(feeds.operation.delete().where(feeds.operation.c.feed_no > last_no))
+        uow.core(feeds.feed.update().where(feeds.feed.c.name == "operation").values(last_no=last_no))
+
+    await books.store().write(restored)
+    await books.begin(requests[3])
+    listed, cursor = await read_on(books.store(), ahead)
+    assert listed == [requests[0].operation_id, requests[3].operation_id]
+    assert await read_on(books.store(), cursor) == ([], cursor)

@@ -323,3 +323,17 @@ async def test_t7_taking_back_an_older_yes_takes_back_the_newer_too(
         clock.advance(1_000)
     assert await vault.decline_approval(older) is A.DECLINED
     assert refused(await vault.authorize(shop.request(terms, eur(2_000)))) == "allowance.guardian_declined"
+
+
+async def test_t7_a_no_that_was_long_on_its_way_leaves_the_yes_to_a_later_question(
+    vault: EmbeddedVault, shop: Shop, clock: ManualClock
+) -> None:
+    terms = await of_a_minor(shop)
+    earlier = yes(shop, terms)
+    clock.advance(1_000)
+    later = yes(shop, terms)
+    assert await vault.approve(later) is A.APPROVED
+    clock.advance(1_000)
+    assert await vault.decline_approval(earlier) is A.DECLINED
+    assert (await vault.authorize(shop.request(terms, eur(2_000)))).status is S.SUCCEEDED
+    assert await vault.approve(later) is A.USED

@@ -13,6 +13,7 @@ import atexit
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from wallets.minting.chain.port import ChainUnavailable, Fees, Receipt
 ResultT = TypeVar("ResultT")
 _ENDS_WITHIN_S = 10.0
 _AGAIN_AFTER_S = 0.02
+_ANSWERS_WITHIN_S = 60.0
+"""A request takes some milliseconds; a process that takes so long hangs."""
 
 
 class _ChainProcess:
@@ -50,12 +53,17 @@ class _ChainProcess:
     def ask(self, name: str, *arguments: Any) -> Any:
         """Return what `chain_process.Chains` returns, or raise what it raises.
 
-        Raises ChainUnavailable if the process ended meanwhile; the next request starts another.
+        Raises ChainUnavailable if the process ended meanwhile, or was ended because it did not answer; the
+        next request starts another.
         """
         request = pickle.dumps((name, arguments), pickle.HIGHEST_PROTOCOL)
         child = self._child or self._start()
         assert child.stdin is not None
         assert child.stdout is not None
+        # Nothing else would end the wait, and the gateway could not close.
+        deadline = threading.Timer(_ANSWERS_WITHIN_S, child.kill)
+        deadline.daemon = True
+        deadline.start()
         try:
             child.stdin.write(request)
             child.stdin.flush()
@@ -64,6 +72,8 @@ class _ChainProcess:
             # Whatever it was: the next answer could be the one to this request, so the conversation is over.
             self.end()
             raise ChainUnavailable("the process of the embedded chain ended") from error
+        finally:
+            deadline.cancel()
         if succeeded:
             return value
         raise value

@@ -148,7 +148,13 @@ class CardPages:
             .replace("<title>Card", "<title>Card saved")
         )
         if state.return_url is not None:
-            page = page.replace(
-                '<a id="back" class="button" hidden>', f'<a class="button" href="{escape(state.return_url)}">'
+            # Whoever came from a shop is not done: nobody may take a stored card for a payment.
+            page = (
+                page.replace('<p id="stay" class="lead">', '<p id="stay" class="lead" hidden>')
+                .replace('<p id="go-on" class="lead" hidden>', '<p id="go-on" class="lead">')
+                .replace(
+                    '<a id="back" class="button" hidden>',
+                    f'<a id="back" class="button" href="{escape(state.return_url)}">',
+                )
             )
         return page

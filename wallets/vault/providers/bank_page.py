@@ -52,11 +52,12 @@ class Acquirer(Protocol):
     async def complete_challenge(self, action_id: str, approved: bool) -> Challenge: ...
 
 
-Decided = Callable[[OperationId], Awaitable[None]]
+Decided = Callable[[OperationId], Awaitable[str | None]]
 
 
 def bank_routes(acquirer: Acquirer, decided: Decided | None = None) -> list[BaseRoute]:
-    """Return the routes of the page. ``decided`` is called with the operation that was decided about."""
+    """Return the routes of the page. ``decided`` is called with the operation that was decided about, and
+    returns where the browser is sent back to, if it is known."""
 
     async def show(request: Request) -> Response:
         try:
@@ -70,12 +71,15 @@ def bank_routes(acquirer: Acquirer, decided: Decided | None = None) -> list[Base
         try:
             if decision not in ("approve", "deny"):
                 raise NotFoundError("challenge.unknown", "There is no such decision.")
+            before = await acquirer.challenge(action_id)
             found = await acquirer.complete_challenge(action_id, decision == "approve")
         except NotFoundError:
             return _html("<h1>There is nothing to approve here</h1>", 404)
-        if decided is not None:
-            await decided(found.operation_id)
-        return RedirectResponse(f"{BANK_PATH}{action_id}", status_code=303, headers=_HEADERS)
+        back = None if decided is None else await decided(found.operation_id)
+        if back is None or decision != "approve" or before.outcome is not Outcome.REQUIRES_ACTION:
+            # Who comes after the decision was not authenticated by it, and has nothing to bring back.
+            back = f"{BANK_PATH}{action_id}"
+        return RedirectResponse(back, status_code=303, headers=_HEADERS)
 
     return [
         Route(f"{BANK_PATH}{{action_id}}", show, methods=["GET"]),

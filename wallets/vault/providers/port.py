@@ -68,6 +68,8 @@ class Capabilities:
     """It holds money before it is captured. False: the promise is ours alone (cash, direct debit)."""
     by_hand: bool = False
     """Its network is people, who say what was handed over."""
+    settled_with: str = ""
+    """The provider in whose settlement file its operations are; empty: its own."""
     overcapture: bool = False
     extended_authorization_days: int = 0
     """How long it can hold an authorization when asked to; 0: only as long as the network's table says."""

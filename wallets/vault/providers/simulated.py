@@ -74,6 +74,7 @@ CAPABILITIES = Capabilities(
 DEBIT_CAPABILITIES = replace(
     CAPABILITIES,
     name="simulated_debit",
+    settled_with="simulated",
     test_numbers=None,
     test_references=frozenset(TEST_ACCOUNTS),
     challenge=False,

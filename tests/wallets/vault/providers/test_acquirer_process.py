@@ -88,7 +88,7 @@ async def test_p9_an_unknown_that_no_query_can_tell_is_settled_by_the_settlement
             for each in lines(server.text(f"/admin/settlement/{day}"))
             if each.operation_id == capture.operation_id
         ]
-        settled = await stand.service.note_settled(capture.operation_id, line.provider_reference)
+        settled = await stand.service.note_settled(capture.operation_id, "simulated", line.provider_reference)
     finally:
         server.switch(fail_lookups=0)
     assert settled is not None

@@ -158,6 +158,8 @@ function saved(result) {
     const back = document.getElementById("back");
     back.href = result.return_url;
     back.hidden = false;
+    document.getElementById("go-on").hidden = false;
+    document.getElementById("stay").hidden = true;
   }
   forget();
   document.title = "Card saved";
