@@ -96,6 +96,9 @@ def _farewell(took_s: float) -> list[Text | Table]:
     for command, meaning in (
         ("make serve", "a gateway that stays: buy something by hand (README)"),
         ("make test", "the rules it keeps, also when things break"),
+        ("docs/payments.md", "the life of a payment: refunds, pay links, cash at the door"),
+        ("docs/vault.md", "where cards are kept, inside the gateway or apart"),
+        ("docs/books.md", "accounts, reconciliation with providers and banks, exports"),
         ("docs/", "architecture, protocol, products, operations"),
     ):
         following.add_row(Text("  " + command, "cyan"), meaning)

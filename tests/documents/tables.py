@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from gateway.kernel.money import Money
 from gateway.payments.authentication_model import (
@@ -72,7 +75,7 @@ def commands() -> str:
                 f"`{name}`",
                 "yes" if command.changes else "",
                 ", ".join(
-                    f"`{field}`" + ("" if info.is_required() else "?")
+                    f"`{field}`" + ("" if info.is_required() else "?") + _values(info)
                     for field, info in body.model_fields.items()
                 ),
                 _fields(REPLIES[name].model_fields),
@@ -271,6 +274,14 @@ def _spaced(number: str) -> str:
 
 def _fields(names: Sequence[str] | dict[str, object]) -> str:
     return ", ".join(f"`{name}`" for name in names) or ""
+
+
+def _values(field: FieldInfo) -> str:
+    """The values of a field that may be left out and has only a few."""
+    if get_origin(field.annotation) is not Literal or field.default is None:
+        return ""
+    others = [f"`{value}`" for value in get_args(field.annotation) if value != field.default]
+    return f" (`{field.default}` if left out, {', '.join(others)})"
 
 
 def write() -> None:

@@ -36,7 +36,11 @@ async def test_a_declined_order_waits_and_another_method_pays_for_it(
         declined = (await headset.event("payment.declined", order_id=order_id))["body"]
         assert declined["decline_class"] == decline_class
         assert declined["alternatives"][0]["payment_method_id"] == customer.methods["mastercard"]
-        assert [way["kind"] for way in declined["alternatives"]] == ["stored_method", "pay_link", "pay_at_delivery"]
+        assert [way["kind"] for way in declined["alternatives"]] == [
+            "stored_method",
+            "pay_link",
+            "pay_at_delivery",
+        ]
         assert (await show(headset, order_id))["state"] == "placed"
         await pay(headset, order_id, customer.methods["mastercard"])
         await ended(headset, order_id)
