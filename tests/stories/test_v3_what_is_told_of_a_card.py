@@ -145,7 +145,7 @@ async def every_reading_route(shop: ServerProcess, customer: Customer, names: di
             continue  # files and public documents: the same for everybody
         filled = re.sub(r"\{(\w+)\}", lambda found: names[found.group(1)], path)
         answers = [await shop.http.get(filled, headers=headers) for headers in (*callers, {})]
-        assert any(answer.is_success for answer in answers), f"{filled}: {answers[0].text}"
+        assert any(answer.status_code < 400 for answer in answers), f"{filled}: {answers[0].text}"
 
 
 def rows_of(database: Path) -> Iterator[tuple[str, str]]:

@@ -17,9 +17,9 @@ async def main(directory: Path) -> None:
     store = new_store(directory, clock)
     shop = World(store, None, clock)
     shop.order_id = "ord_victim"
-    print("started", flush=True)
     funded = await minter_addresses(shop.signer, QUICK)
     shop.chain = await EmbeddedChain.open(directory / "chain.db", funded=funded)
+    print("started", flush=True)
     await shop.define()
     # Requested before the contract stands: a killed first start has work to resume, too.
     legs = await shop.request(*(shop.a_request(customer=index % 5) for index in range(10)))

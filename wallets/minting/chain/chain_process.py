@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from wallets.minting.chain.embedded_chain import CHAIN_ID, EvmChain
 from wallets.minting.chain.port import ChainError
 
-NICENESS = 10
+NICENESS = 5
 """A block may wait for a customer's purchase, not the other way round."""
 
 
