@@ -224,10 +224,9 @@ async def test_an_outcome_that_cannot_be_found_out_is_not_guessed_and_the_same_k
     proxy.break_next_commit(how, stay_down=True)
     asked = asyncio.create_task(store.write(unit))
     assert await asyncio.to_thread(proxy.broken.wait, 5)
-    await asyncio.sleep(0.3)  # the store has given up asking by now
-    proxy.up()
     with pytest.raises(UnavailableError, match=r"store\.unavailable"):
         await asked
+    proxy.up()
     assert runs == [1]
     assert await store.write(unit) == ("known" if how is Break.NEVER_ANSWERED else "new")
     assert events(postgres) == [(1, "key")]

@@ -59,7 +59,7 @@ class Transaction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How much one transaction may hold. There is no waiting to fill a batch."""
+    """How much one transaction may hold. Nobody who waits for an answer waits for a batch to fill."""
 
     count: int = 512
     milliseconds: float = 50.0
