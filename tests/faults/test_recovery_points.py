@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults.recovery_victim import AFTER, BEFORE, POINTS, serve_on, serve_until
-from tests.support.buying import ended, order_body, quote, until
+from tests.support.buying import ended, order_body, quote
 from tests.support.gateway import ServerProcess, served
 from tests.support.invariants import violations
 from tests.support.seed import Seed
@@ -23,16 +23,6 @@ from tests.support.stopping import parcels
 REFUNDS = ("refund_sent", "refund_recorded")
 RENEWALS = ("reauthorized_at_the_provider", "reauthorization_recorded", "old_authorization_voided")
 PURCHASES = [point for point in POINTS if point not in (*REFUNDS, *RENEWALS)]
-
-
-async def dies(server: ServerProcess) -> None:
-    """Wait until the process has killed itself."""
-
-    async def dead() -> bool:
-        return not server.process.is_alive()
-
-    await until(dead, within_s=20)
-    assert server.process.exitcode == -9, server.ended()
 
 
 async def finish(server: ServerProcess) -> list[str]:
@@ -58,7 +48,7 @@ async def test_p8_a_purchase_killed_at_a_point_has_one_effect(
         key = str(uuid.uuid4())
         async with server.headset(customer) as headset:
             buying = asyncio.create_task(_buy(headset, customer.methods["visa"], key))
-            await dies(server)
+            await server.kills_itself()
             server.start(serve_on, False)
             order_id = await asyncio.wait_for(buying, 30)
             assert (await ended(headset, order_id, within_s=30))["type"] == "order.completed"
@@ -100,7 +90,7 @@ async def test_p8_a_refund_killed_at_a_point_goes_back_once(
         wish = {"amount_minor": 300, "reason": "scratched", "staff_id": "erin"}
         path = f"/orders/{order_id}/refunds"
         first = await server.merchant("POST", path, key="one", json=wish)
-        await dies(server)
+        await server.kills_itself()
         server.start(serve_on, False)
         await server.until_ready()
         again = await server.merchant("POST", path, key="one", json=wish)
@@ -125,7 +115,7 @@ async def test_p8_a_reauthorization_killed_at_a_point_stands_once(
             quoted = await quote(headset, "FJORD-MUG:physical")
             placed = await headset.command("order.place", order_body(quoted, customer.methods["visa"]))
             order_id = placed["order_id"]
-            await dies(server)
+            await server.kills_itself()
             server.start(serve_on, True)
             await server.until_ready()
             await headset.event("payment.reauthorized", order_id=order_id)

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
 from gateway.app import MIGRATIONS
 from gateway.kernel.migrate import upgrade
 from gateway.payments.provider_terms import terms_of
-from tests.support.postgres import require_server
+from tests.support.upgrading import database_at
 
 _TERMS = (
     '{{"provider":"{name}","most_captures":1000,"partial_capture":true,"partial_refund":true,'
@@ -37,18 +36,8 @@ _OPERATION = (
 @pytest.fixture(params=["sqlite", "postgresql"])
 def before(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
     """A connection to a database at revision 0005."""
-    if request.param == "sqlite":
-        url, drop = f"sqlite:///{tmp_path / 'gateway.db'}", None
-    else:
-        server = require_server()
-        name = server.create_database()
-        url, drop = server.url(name), lambda: server.drop_database(name)
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        upgrade(connection, MIGRATIONS, "0005")
+    with database_at("0005", MIGRATIONS, request.param, tmp_path) as connection:
         yield connection
-    if drop is not None:
-        drop()
 
 
 def test_promises_in_cash_are_by_hand_and_no_others_are(before: Connection) -> None:

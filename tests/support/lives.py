@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import httpx
 PROCESSES = multiprocessing.get_context("forkserver")
 
 
-class Lives:
+class Lives(ABC):
     """One server in several lives. Who inherits says what is run (`serve`) and where it is asked (`answers`)."""
 
     serve: Callable[..., None]
@@ -50,9 +51,9 @@ class Lives:
             self.process.kill()
             self.process.join()
 
+    @abstractmethod
     async def answers(self) -> bool:
         """Whether the process says that it can work; may raise httpx.TransportError."""
-        raise NotImplementedError
 
     async def until_ready(self, within_s: float = 20.0) -> None:
         """Wait until the process answers that it can work."""
@@ -65,6 +66,11 @@ class Lives:
             except httpx.TransportError:
                 await asyncio.sleep(0.02)
         raise AssertionError(f"not ready after {within_s} s: {self.ended()}")
+
+    async def kills_itself(self, within_s: float = 20.0) -> None:
+        """Wait until the process has killed itself; fails if it ended in another way, or goes on."""
+        await asyncio.to_thread(self.process.join, within_s)
+        assert self.process.exitcode == -signal.SIGKILL, self.ended()
 
     def ended(self) -> str:
         """Return what can be said of its end."""

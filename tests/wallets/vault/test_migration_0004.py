@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 
 from gateway.kernel.migrate import upgrade
-from tests.support.postgres import require_server
+from tests.support.upgrading import database_at
 
 _MIGRATIONS = Path("wallets/vault/migrations")
 _METHOD = (
@@ -27,18 +26,8 @@ _ATTEMPT = (
 @pytest.fixture(params=["sqlite", "postgresql"])
 def before(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
     """A connection to a database at revision 0003."""
-    if request.param == "sqlite":
-        url, drop = f"sqlite:///{tmp_path / 'vault.db'}", None
-    else:
-        server = require_server()
-        name = server.create_database()
-        url, drop = server.url(name), lambda: server.drop_database(name)
-    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        upgrade(connection, _MIGRATIONS, "0003")
+    with database_at("0003", _MIGRATIONS, request.param, tmp_path) as connection:
         yield connection
-    if drop is not None:
-        drop()
 
 
 def put(connection: Connection, sql: str, **values: object) -> None:
