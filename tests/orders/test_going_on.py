@@ -24,7 +24,7 @@ from gateway.orders.purchase import known_purchase
 from gateway.protocol.messages import GuardianApprove, OrderPay
 from tests.support.evidence import Row
 from tests.support.invariants import violations
-from tests.support.stepped_gateway import DAY, SECOND, SteppedGateway, plain_seed, stepped_gateway
+from tests.support.stepped_gateway import DAY, SECOND, SteppedGateway, stepped_gateway
 from wallets.vault.port import (
     AllowanceId,
     AllowanceReason,
@@ -34,8 +34,6 @@ from wallets.vault.port import (
     OperationResult,
     OperationStatus,
 )
-
-__all__ = ["plain_seed"]
 
 MUG = "FJORD-MUG:physical"
 ALONE, ENOUGH = Money(500, "EUR"), Money(100_000, "EUR")

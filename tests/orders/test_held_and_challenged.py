@@ -14,7 +14,6 @@ from tests.support.stepped_gateway import (
     MINUTE,
     SECOND,
     SteppedGateway,
-    plain_seed,
     stepped_gateway,
 )
 from wallets.vault.port import Initiation
@@ -22,8 +21,6 @@ from wallets.vault.providers import simulated
 from wallets.vault.providers.port import AuthorizeOrder
 from wallets.vault.providers.simulated_rules import authorization_row
 from wallets.vault.providers.test_cards import SimulatedCard
-
-__all__ = ["plain_seed"]
 
 
 @pytest.fixture

@@ -15,10 +15,8 @@ from gateway.kernel.money import Money
 from gateway.kernel.subjects import PaymentMethodId
 from gateway.orders import refunding
 from gateway.payments.refunds_model import RefundWay
-from tests.support.stepped_gateway import SteppedGateway, plain_seed, stepped_gateway
+from tests.support.stepped_gateway import SteppedGateway, stepped_gateway
 from wallets.vault.port import OperationResult, Payout
-
-__all__ = ["plain_seed"]
 
 MOST = 50_000
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.kernel.errors import ConflictError
-from tests.support.stepped_gateway import SteppedGateway, plain_seed, stepped_gateway
-
-__all__ = ["plain_seed"]
+from tests.support.stepped_gateway import SteppedGateway, stepped_gateway
 
 CHAIR = "HALM-CHAIR:digital"
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gateway.payments.method_feed import record_method
-from tests.orders.test_random_payments import strict_issuer
 from tests.support.invariants import violations
-from tests.support.stepped_gateway import HOUR, SteppedGateway, plain_seed, stepped_gateway
+from tests.support.stepped_gateway import HOUR, SteppedGateway, stepped_gateway
 from wallets.vault.port import MethodKind, PassedMethod
 from wallets.vault.secret import Secret
 
-__all__ = ["plain_seed", "strict_issuer"]
+pytestmark = pytest.mark.usefixtures("strict_issuer")
 
 
 async def test_a_refund_is_booked_at_the_provider_of_its_capture(plain_seed: Path, tmp_path: Path) -> None:

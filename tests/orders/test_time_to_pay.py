@@ -17,12 +17,9 @@ from tests.support.stepped_gateway import (
     MINUTE,
     SECOND,
     SteppedGateway,
-    plain_seed,
     stepped_gateway,
 )
 from wallets.vault.providers.test_cards import TEST_CARDS_BY_NAME
-
-__all__ = ["plain_seed"]
 
 MUG = "FJORD-MUG:physical"
 

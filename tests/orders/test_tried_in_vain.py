@@ -12,10 +12,8 @@ import pytest
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.subjects import OperationId
 from tests.support.invariants import violations
-from tests.support.stepped_gateway import SECOND, SteppedGateway, plain_seed, stepped_gateway
+from tests.support.stepped_gateway import SECOND, SteppedGateway, stepped_gateway
 from wallets.vault.port import OperationKind, OperationResult, OperationStatus, Refund, Void
-
-__all__ = ["plain_seed"]
 
 MUG = "FJORD-MUG:physical"
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from fulfillment.feed import read_updates
 from gateway.app import Gateway
@@ -38,7 +37,7 @@ from gateway.orders.purchase import unpaid_orders
 from gateway.orders.refunding import RefundWish
 from gateway.orders.renewal_sweep import plan_renewals
 from gateway.payments.refunds_model import RefundWay
-from gateway.protocol.messages import OrderPay, OrderPayLink, OrderPlace, QuoteCreate
+from gateway.protocol.messages import OrderCancel, OrderPay, OrderPayLink, OrderPlace, QuoteCreate
 from gateway.settings import Settings
 from tests.support.evidence import Evidence, Row
 from tests.support.gateway import CONSENT, address
@@ -50,10 +49,8 @@ SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 _BEGINNING_MS = 1_790_000_100_000
 
 
-@pytest.fixture(scope="session")
-def plain_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample catalog in a gateway that mints nothing."""
-    folder = tmp_path_factory.mktemp("plain") / "data"
+def make_plain_seed(folder: Path) -> Path:
+    """Make the sample catalog's data directory for a gateway that mints nothing."""
 
     async def make() -> None:
         gateway = await Gateway.open(
@@ -67,14 +64,16 @@ def plain_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def stepped_gateway(seed: Path, folder: Path, **settings: Any) -> AsyncIterator[SteppedGateway]:
-    """Open a gateway on a copy of the seed, with one customer."""
+async def stepped_gateway(
+    seed: Path, folder: Path, *, chance: int = 1, **settings: Any
+) -> AsyncIterator[SteppedGateway]:
+    """Open a gateway on a copy of the seed, with one customer. ``chance`` decides the order of tasks."""
     data_dir = folder / "data"
     shutil.copytree(seed, data_dir)
     clock = ManualClock(_BEGINNING_MS)
     quiet: dict[str, Any] = {"mint": False, "workers": False, "most_unpaid": 0, **settings}
     gateway = await Gateway.open(Settings(data_dir=data_dir, **quiet), clock=clock, checked=True)
-    stepped = SteppedGateway(gateway, clock, random.Random(1), data_dir)
+    stepped = SteppedGateway(gateway, clock, random.Random(chance), data_dir)
     try:
         await stepped.begin()
         yield stepped
@@ -134,6 +133,13 @@ class SteppedGateway:
         self, quoted: Any, *, card: str = "visa", method_id: str | None = None, payment: Any = None
     ) -> Any:
         """Place what was quoted."""
+        command = await self.place_command(quoted, card=card, method_id=method_id, payment=payment)
+        return await self.perform(command)
+
+    async def place_command(
+        self, quoted: Any, *, card: str = "visa", method_id: str | None = None, payment: Any = None
+    ) -> OrderPlace:
+        """Return the command that places what was quoted, to be sent once or again."""
         body: dict[str, Any] = {"quote_id": quoted["quote_id"]}
         if payment is None:
             body["payment_method_id"] = method_id or await self.method(card)
@@ -143,12 +149,16 @@ class SteppedGateway:
             body["ship_to"] = address()
         if quoted["consents_required"]:
             body["consents"] = [CONSENT]
-        return await self._command(OrderPlace, "order.place", body)
+        return _message(OrderPlace, "order.place", body)
 
     async def pay(self, order_id: str, card: str) -> Any:
         """Try another card."""
         body = {"order_id": order_id, "payment_method_id": await self.method(card)}
         return await self._command(OrderPay, "order.pay", body)
+
+    async def cancel(self, order_id: str) -> Any:
+        """Have the customer call the order off."""
+        return await self._command(OrderCancel, "order.cancel", {"order_id": order_id})
 
     async def pay_link(self, order_id: str, **body: Any) -> Any:
         """Have the customer make a link to the order."""
@@ -179,9 +189,12 @@ class SteppedGateway:
         """Have staff take the whole order back."""
         await merchants.refund(self.context, self.merchant, order_id, uuid.uuid4().hex)
 
+    async def perform(self, command: Any) -> Any:
+        """Perform a command of the customer's device."""
+        return await customers.perform(self.context, self.who, command)
+
     async def _command(self, kind: Any, name: str, body: dict[str, Any]) -> Any:
-        message = {"id": "1", "type": name, "key": uuid.uuid4().hex, "body": body}
-        return await customers.perform(self.context, self.who, kind.model_validate(message))
+        return await self.perform(_message(kind, name, body))
 
     async def answer_challenge(self, order_id: str, *, approves: bool = True) -> None:
         """Answer the open challenge of an order on the bank's page."""
@@ -302,3 +315,8 @@ class SteppedGateway:
             like,
         )
         return {(row["account"], row["unit"]): row["amount"] for row in found if row["amount"]}
+
+
+def _message(kind: Any, name: str, body: dict[str, Any]) -> Any:
+    """Return a command under a key of its own."""
+    return kind.model_validate({"id": "1", "type": name, "key": uuid.uuid4().hex, "body": body})
