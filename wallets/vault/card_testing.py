@@ -9,6 +9,8 @@ each process for itself.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from wallets.vault.tables import card_decline
 
 MOST_DECLINED = 10
 WITHIN_MS = 24 * 3_600_000
+_KNOWN_FOR_S = 1.0
+"""For so long checks of one number at once share a look at what is kept."""
 _PURPOSE = b"vitrine.vault.card-testing.v1\x00"
 
 _COUNT = Statement(
@@ -43,9 +47,28 @@ class CardDeclineId(Id):
 
 @dataclass(slots=True, eq=False)
 class _Card:
+    """What this process knows of a number while somebody checks it. Changed between awaits only."""
+
     users: int = 0
     under_way: int = 0
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    declined: int = 0
+    known_until: float = -math.inf
+    """Until when ``declined`` counts without another look, on the monotonic clock."""
+    heard: int = 0
+    """Declines that were heard here."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a check ends; the next end sets another one."""
+
+    def hear_decline(self) -> None:
+        """Count a decline that was just written."""
+        self.heard += 1
+        self.declined += 1
+
+    def end(self) -> None:
+        """Let go of one check, and have those that wait look again."""
+        self.under_way -= 1
+        ended, self.changed = self.changed, asyncio.Event()
+        ended.set()
 
 
 class CardTesting:
@@ -75,11 +98,10 @@ class CardTesting:
             except InvalidError as error:
                 if error.code == "card.declined":
                     await self._store.write(lambda uow: _keep(uow, name))
+                    card.hear_decline()
                 raise
             finally:
-                card.under_way -= 1
-                async with card.changed:
-                    card.changed.notify_all()
+                card.end()
         finally:
             card.users -= 1
             if not card.users:
@@ -101,21 +123,28 @@ class CardTesting:
         return codes
 
     async def _begin(self, card: _Card, codes: list[bytes]) -> None:
-        async with card.changed:
-            while True:
-                # Before the count: who ends meanwhile is counted once at least, as declined or as under way.
-                under_way = card.under_way
-                declined = await self._store.read(lambda reader: _declined(reader, codes))
-                if declined >= MOST_DECLINED:
-                    raise InvalidError(
-                        "card.declined",
-                        "This card was refused too often; try again tomorrow.",
-                        data={"network_code": "", "decline_class": DeclineClass.SOFT_RETRY_LATER.value},
-                    )
-                if declined + under_way < MOST_DECLINED:
-                    card.under_way += 1
-                    return
-                await card.changed.wait()
+        while True:
+            declined = await self._declined(card, codes)
+            if declined >= MOST_DECLINED:
+                raise InvalidError(
+                    "card.declined",
+                    "This card was refused too often; try again tomorrow.",
+                    data={"network_code": "", "decline_class": DeclineClass.SOFT_RETRY_LATER.value},
+                )
+            if declined + card.under_way < MOST_DECLINED:
+                card.under_way += 1
+                return
+            await card.changed.wait()
+
+    async def _declined(self, card: _Card, codes: list[bytes]) -> int:
+        """Return how many checks were declined; what other processes heard may be missing for a second."""
+        while time.monotonic() >= card.known_until:
+            heard = card.heard
+            declined = await self._store.read(lambda reader: _declined(reader, codes))
+            # A decline that was written meanwhile may be in this count or not.
+            if card.heard == heard:
+                card.declined, card.known_until = declined, time.monotonic() + _KNOWN_FOR_S
+        return card.declined
 
 
 def _declined(reader: Reader, codes: list[bytes]) -> int:

@@ -9,11 +9,12 @@ import pytest
 from gateway.kernel.errors import InvalidError
 from tests.wallets.vault.own_databases import CUSTODIAN, Vaults, vaults
 from tests.wallets.vault.shop import card
-from wallets.vault.card_testing import MOST_DECLINED
+from wallets.vault.card_testing import MOST_DECLINED, CardTesting
 from wallets.vault.embedded import EmbeddedVault
 from wallets.vault.keys import KeyPurpose
 from wallets.vault.providers import test_cards
 from wallets.vault.rotation import rotate
+from wallets.vault.secret import Secret
 
 __all__ = ["vaults"]
 WRONG = card(test_cards.WRONG_SECURITY_CODE)
@@ -79,3 +80,25 @@ async def test_v6_many_checks_at_once_do_not_pass_the_limit_together(vaults: Vau
 
     told = await asyncio.gather(*map(one, range(3 * MOST_DECLINED)))
     assert sum("too often" not in message for message in told) == MOST_DECLINED
+
+
+async def test_v6_who_goes_away_while_a_card_is_checked_holds_nobody_up(vaults: Vaults) -> None:
+    vault = await vaults.open()
+    testing = CardTesting(vault.store, vaults.kms, vault.ring)
+    number, going_on = Secret(test_cards.VISA), asyncio.Event()
+
+    async def check() -> None:
+        async with testing.check(number, 0):
+            await going_on.wait()
+
+    under_way = [asyncio.create_task(check()) for _ in range(MOST_DECLINED)]
+    while not any(card.under_way == MOST_DECLINED for card in testing._cards.values()):
+        await asyncio.sleep(0.005)
+    waiting = [asyncio.create_task(check()) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    for task in (waiting[0], *under_way):
+        task.cancel()
+    await asyncio.gather(waiting[0], *under_way, return_exceptions=True)
+    going_on.set()
+    await asyncio.wait_for(asyncio.gather(*waiting[1:]), 5)
+    assert not testing._cards
