@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import copy
-import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,129 +13,24 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from starlette.applications import Starlette
 
 from gateway.kernel.clock import ManualClock, SystemClock, rfc3339
-from gateway.kernel.errors import ForbiddenError, UnavailableError
+from tests.wallets.vault.agents import CALLERS, Agent, agent, allow, allowances, shop, told
 from tests.wallets.vault.apart import issued
 from tests.wallets.vault.shop import HOUR_MS, Shop, eur, refused, sql
-from wallets.vault.acp import PATH, AcpOptions, DelegatedPayments
+from wallets.vault.acp import PATH, AcpOptions
 from wallets.vault.acp_canonical import canonical
-from wallets.vault.acp_idempotency import CLAIM_MS, KEPT_MS
 from wallets.vault.acp_signatures import SignatureKey, signature_key
 from wallets.vault.credentials import Role
 from wallets.vault.embedded import EmbeddedVault
 from wallets.vault.http.serving import VaultProcess
 from wallets.vault.http.settings import VaultSettings
-from wallets.vault.port import AllowanceId, CardEntry, OperationStatus, Payout, StoredMethod
+from wallets.vault.port import AllowanceId, OperationStatus, Payout
 from wallets.vault.providers import test_cards
 
 S = OperationStatus
-CALLERS = {"Bearer agent-one": "agent_one", "Bearer agent-two": "agent_two"}
 
-
-async def allow(authorization: str, origin: str) -> str:
-    if authorization not in CALLERS:
-        raise ForbiddenError("credential.required", "Send a credential.")
-    return CALLERS[authorization]
-
-
-class Agent:
-    """A caller of the endpoint. Every request has a fresh key unless it names one."""
-
-    def __init__(self, delegated: DelegatedPayments, clock: ManualClock) -> None:
-        self.delegated = delegated
-        self.clock = clock
-        self._keys = iter(range(1_000_000))
-        transport = httpx.ASGITransport(Starlette(routes=delegated.routes()))
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://vault")
-
-    def body(self, **changes: Any) -> dict[str, Any]:
-        """A good body; ``changes`` by path, ``allowance__max_amount=1``; None removes."""
-        body: dict[str, Any] = {
-            "payment_method": {
-                "type": "card",
-                "card_number_type": "fpan",
-                "virtual": False,
-                "number": test_cards.VISA,
-                "exp_month": "12",
-                "exp_year": "2031",
-                "name": "Ada Lovelace",
-                "cvc": "123",
-                "checks_performed": ["avs", "cvv"],
-                "iin": "424242",
-                "display_card_funding_type": "credit",
-                "display_brand": "visa",
-                "display_last4": "4242",
-                "metadata": {"issuing_bank": "temp"},
-            },
-            "allowance": {
-                "reason": "one_time",
-                "max_amount": 2_000,
-                "currency": "eur",
-                "checkout_session_id": "csn_1",
-                "merchant_id": "mer_lamps",
-                "expires_at": rfc3339(self.clock.now_ms() + HOUR_MS),
-            },
-            "billing_address": {
-                "name": "Ada Lovelace",
-                "line_one": "1 Chat Road",
-                "city": "London",
-                "state": "",
-                "country": "GB",
-                "postal_code": "N1",
-            },
-            "risk_signals": [{"type": "card_testing", "score": 10, "action": "authorized"}],
-            "metadata": {"campaign": "q4"},
-        }
-        for path, value in changes.items():
-            *parents, name = path.split("__")
-            place = body
-            for parent in parents:
-                place = place[parent]
-            if value is None:
-                place.pop(name, None)
-            else:
-                place[name] = value
-        return body
-
-    async def post(self, body: Any, **headers: str | None) -> httpx.Response:
-        sent: dict[str, str | None] = {
-            "Authorization": "Bearer agent-one",
-            "API-Version": "2026-04-17",
-            "Idempotency-Key": f"key-{next(self._keys)}",
-            "Content-Type": "application/json",
-        }
-        sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        kept = {name: value for name, value in sent.items() if value is not None}
-        return await self.client.post(PATH, content=content, headers=kept)
-
-
-@pytest.fixture
-async def agent(own_vault: EmbeddedVault, clock: ManualClock) -> AsyncIterator[Agent]:
-    agent = Agent(own_vault.delegated_payments(allow), clock)
-    yield agent
-    await agent.client.aclose()
-
-
-def told(response: httpx.Response) -> tuple[int, str, str | None]:
-    """Status, code and param of a flat error."""
-    body = response.json()
-    assert set(body) <= {"type", "code", "message", "param", "supported_versions"}, body
-    assert isinstance(body["type"], str) and body["message"]
-    assert test_cards.VISA not in response.text
-    return response.status_code, body["code"], body.get("param")
-
-
-@pytest.fixture
-def shop(own_vault: EmbeddedVault, clock: ManualClock, ids: Any) -> Shop:
-    return Shop(own_vault, clock, ids)
-
-
-def allowances(tmp_path: Path) -> int:
-    (count,) = sql(tmp_path / "vault" / "vault.db", "SELECT count(*) FROM vault_allowance")[0]
-    return int(count)
+__all__ = ["agent", "shop"]
 
 
 async def test_v20_a_card_becomes_a_token_with_its_allowance(
@@ -392,172 +284,6 @@ async def test_a_body_that_is_no_json_or_too_large_is_refused(agent: Agent) -> N
     assert told(await agent.post(b" " * 70_000)) == (413, "invalid_request", None)
 
 
-async def test_v21_a_replay_has_the_same_answer_and_no_second_effect(
-    agent: Agent, tmp_path: Path, clock: ManualClock
-) -> None:
-    body = agent.body()
-    first = await agent.post(body, Idempotency_Key="k")
-    clock.advance(2 * HOUR_MS)  # the allowance has expired meanwhile; the answer is the same
-    again = await agent.post(body, Idempotency_Key="k")
-    assert (again.status_code, again.json()) == (201, first.json())
-    assert again.headers["Idempotent-Replayed"] == "true"
-    assert allowances(tmp_path) == 1
-
-
-async def test_v21_equivalent_bodies_are_one_request(agent: Agent, tmp_path: Path) -> None:
-    body = agent.body()
-    first = await agent.post(body, Idempotency_Key="k")
-    turned = json.dumps(dict(reversed(list(body.items())))).replace("2000", "2.000e3").encode()
-    assert (await agent.post(turned, Idempotency_Key="k")).json() == first.json()
-    for other in (
-        agent.body(allowance__max_amount=2_001),
-        agent.body(payment_method__checks_performed=["cvv", "avs"]),
-        agent.body(metadata={}),
-        agent.body(billing_address=None),
-        agent.body(payment_method__cvc="124"),
-    ):
-        assert told(await agent.post(other, Idempotency_Key="k")) == (422, "idempotency_conflict", None)
-    assert allowances(tmp_path) == 1
-
-
-async def test_p7_a_key_belongs_to_its_caller(agent: Agent, tmp_path: Path) -> None:
-    one = await agent.post(agent.body(), Idempotency_Key="k")
-    two = await agent.post(agent.body(), Idempotency_Key="k", Authorization="Bearer agent-two")
-    assert (one.status_code, two.status_code) == (201, 201)
-    assert one.json()["id"] != two.json()["id"]
-    assert allowances(tmp_path) == 2
-
-
-async def test_v21_many_at_once_make_one_token(agent: Agent, tmp_path: Path) -> None:
-    body = agent.body()
-    answers = await asyncio.gather(*(agent.post(body, Idempotency_Key="k") for _ in range(20)))
-    made = [answer.json()["id"] for answer in answers if answer.status_code == 201]
-    assert len(set(made)) == 1
-    for answer in answers:
-        if answer.status_code != 201:
-            assert told(answer) == (409, "idempotency_in_flight", None)
-            assert int(answer.headers["Retry-After"]) >= 1
-    assert allowances(tmp_path) == 1
-
-
-async def test_p7_a_validation_error_is_not_kept(agent: Agent) -> None:
-    wrong = agent.body(payment_method__number="4242424242424241")
-    assert told(await agent.post(wrong, Idempotency_Key="k"))[:2] == (422, "invalid_card")
-    assert (await agent.post(agent.body(), Idempotency_Key="k")).status_code == 201
-
-
-async def test_p7_a_decline_of_the_provider_is_kept(agent: Agent) -> None:
-    body = agent.body(payment_method__number=test_cards.WRONG_SECURITY_CODE)
-    first = await agent.post(body, Idempotency_Key="k")
-    again = await agent.post(body, Idempotency_Key="k")
-    assert (first.status_code, again.status_code, again.json()) == (422, 422, first.json())
-    assert again.headers["Idempotent-Replayed"] == "true"
-
-
-class Faulty:
-    """A vault whose next tokenizations end as the test says, after or before they are done."""
-
-    def __init__(self, vault: EmbeddedVault) -> None:
-        self._vault = vault
-        self.after: list[BaseException] = []
-        self.before: list[BaseException] = []
-        self.entered = asyncio.Event()
-        self.gate: asyncio.Event | None = None
-
-    async def tokenize(self, customer_id: str, card: CardEntry) -> StoredMethod:
-        self.entered.set()
-        if self.before:
-            raise self.before.pop()
-        stored = await self._vault.tokenize(customer_id, card)
-        if self.gate is not None:
-            gate, self.gate = self.gate, None
-            await gate.wait()
-        if self.after:
-            raise self.after.pop()
-        return stored
-
-    async def methods(self, customer_id: str) -> list[StoredMethod]:
-        return await self._vault.methods(customer_id)
-
-    async def remove_method(self, customer_id: str, payment_method_id: Any) -> bool:
-        return await self._vault.remove_method(customer_id, payment_method_id)
-
-
-@pytest.fixture
-def faulty(own_vault: EmbeddedVault, agent: Agent) -> Faulty:
-    faulty = Faulty(own_vault)
-    agent.delegated._cards = faulty
-    agent.delegated.forgetting._cards = faulty
-    return faulty
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    ("fault", "status"),
-    [
-        (UnavailableError("vault.provider_unavailable", "Later."), 503),
-        (RuntimeError("4242424242424242"), 500),
-    ],
-)
-async def test_v21_a_failure_on_our_side_is_not_kept_and_the_retry_starts_afresh(
-    agent: Agent, faulty: Faulty, tmp_path: Path, when: str, fault: Exception, status: int
-) -> None:
-    getattr(faulty, when).append(fault)
-    body = agent.body()
-    first = await agent.post(body, Idempotency_Key="k")
-    assert told(first)[0] == status
-    again = await agent.post(body, Idempotency_Key="k")
-    assert again.status_code == 201
-    assert "Idempotent-Replayed" not in again.headers
-    assert allowances(tmp_path) == 1
-    stored = sql(tmp_path / "vault" / "vault.db", "SELECT count(*) FROM vault_method")
-    assert stored == [(1,)]
-
-
-async def test_p8_a_request_that_died_is_taken_over_after_its_claim(
-    agent: Agent, faulty: Faulty, tmp_path: Path, clock: ManualClock
-) -> None:
-    """As after kill -9 between storing the card and granting: the claim stays, then runs out."""
-    faulty.after.append(asyncio.CancelledError())
-    body = agent.body()
-    with pytest.raises(asyncio.CancelledError):
-        await agent.post(body, Idempotency_Key="k")
-    assert told(await agent.post(body, Idempotency_Key="k")) == (409, "idempotency_in_flight", None)
-    other = agent.body(allowance__max_amount=1)
-    assert told(await agent.post(other, Idempotency_Key="k")) == (422, "idempotency_conflict", None)
-    clock.advance(CLAIM_MS)
-    assert (await agent.post(body, Idempotency_Key="k")).status_code == 201
-    assert allowances(tmp_path) == 1
-    assert sql(tmp_path / "vault" / "vault.db", "SELECT count(*) FROM vault_method") == [(1,)]
-
-
-async def test_p8_a_slow_request_that_lost_its_claim_grants_nothing(
-    agent: Agent, faulty: Faulty, tmp_path: Path, clock: ManualClock
-) -> None:
-    gate = faulty.gate = asyncio.Event()
-    body = agent.body()
-    slow = asyncio.create_task(agent.post(body, Idempotency_Key="k"))
-    await faulty.entered.wait()
-    clock.advance(CLAIM_MS)
-    quick = await agent.post(body, Idempotency_Key="k")
-    assert quick.status_code == 201
-    gate.set()
-    assert told(await slow) == (409, "idempotency_in_flight", None)
-    assert (await agent.post(body, Idempotency_Key="k")).json() == quick.json()
-    assert allowances(tmp_path) == 1
-
-
-async def test_p7_keys_are_kept_for_thirty_days(agent: Agent, clock: ManualClock, tmp_path: Path) -> None:
-    body = agent.body(allowance__expires_at=rfc3339(clock.now_ms() + 60 * 24 * HOUR_MS))
-    first = await agent.post(body, Idempotency_Key="k")
-    clock.advance(KEPT_MS - 1)
-    assert (await agent.post(body, Idempotency_Key="k")).json() == first.json()
-    clock.advance(1)
-    fresh = await agent.post(body, Idempotency_Key="k")
-    assert fresh.status_code == 201 and fresh.json()["id"] != first.json()["id"]
-    assert allowances(tmp_path) == 2
-
-
 async def test_cards_are_forgotten_when_their_last_token_has_ended(
     agent: Agent, own_vault: EmbeddedVault, clock: ManualClock, tmp_path: Path
 ) -> None:
@@ -571,21 +297,6 @@ async def test_cards_are_forgotten_when_their_last_token_has_ended(
     assert await agent.delegated.forgetting.sweep() == 1
     assert sql(path, "SELECT removed_at_ms, ciphertext IS NULL FROM vault_method") == [(clock.now_ms(), 1)]
     assert await agent.delegated.forgetting.sweep() == 0
-
-
-async def test_a_card_whose_request_died_for_good_is_forgotten(
-    agent: Agent, faulty: Faulty, clock: ManualClock, tmp_path: Path
-) -> None:
-    faulty.after.append(asyncio.CancelledError())
-    with pytest.raises(asyncio.CancelledError):
-        await agent.post(agent.body())
-    path = tmp_path / "vault" / "vault.db"
-    clock.advance(HOUR_MS)
-    assert await agent.delegated.forgetting.sweep() == 0
-    clock.advance(CLAIM_MS)
-    assert await agent.delegated.forgetting.sweep() == 1
-    assert sql(path, "SELECT ciphertext IS NULL FROM vault_method") == [(1,)]
-    assert sql(path, "SELECT count(*) FROM vault_idempotency") == [(0,)]
 
 
 async def test_requests_forget_what_has_ended_now_and_then(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.kernel.errors import ConflictError
+from tests.wallets.vault.agents import Agent, allow
 from tests.wallets.vault.own_databases import CUSTODIAN, Vaults, vaults
 from tests.wallets.vault.shop import CUSTOMER, card, eur
-from tests.wallets.vault.test_acp import Agent, allow
 from wallets.vault import methods, rotation_work
 from wallets.vault.crypto import RecordUnreadableError, open_record
 from wallets.vault.embedded import EmbeddedVault
