@@ -52,7 +52,7 @@ class _Card:
     users: int = 0
     under_way: int = 0
     declined: int = 0
-    known_until: float = -math.inf
+    known_until_s: float = -math.inf
     """Until when ``declined`` counts without another look, on the monotonic clock."""
     heard: int = 0
     """Declines that were heard here."""
@@ -138,12 +138,12 @@ class CardTesting:
 
     async def _declined(self, card: _Card, codes: list[bytes]) -> int:
         """Return how many checks were declined; what other processes heard may be missing for a second."""
-        while time.monotonic() >= card.known_until:
+        while time.monotonic() >= card.known_until_s:
             heard = card.heard
             declined = await self._store.read(lambda reader: _declined(reader, codes))
             # A decline that was written meanwhile may be in this count or not.
             if card.heard == heard:
-                card.declined, card.known_until = declined, time.monotonic() + _KNOWN_FOR_S
+                card.declined, card.known_until_s = declined, time.monotonic() + _KNOWN_FOR_S
         return card.declined
 
 
