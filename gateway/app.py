@@ -28,6 +28,7 @@ from gateway.identity.passkeys import relying_party
 from gateway.kernel.clock import Clock, SystemClock
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource, TimeSortedIds
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.model import TaskKind
@@ -118,10 +119,13 @@ class Gateway:
         hub = Hub()
         event_log = EventLog()
         event_log.listen(hub.deliver)
-        store = await asyncio.to_thread(open_store, settings, clock, ids, event_log, checked)
+        precedence = Precedence()
+        store = await asyncio.to_thread(
+            open_store, settings, clock, ids, event_log, precedence=precedence, checked=checked
+        )
         closing.push_async_callback(store.close)
 
-        self.embedded_vault, self.vault = await self._open_vault(clock, ids, checked)
+        self.embedded_vault, self.vault = await self._open_vault(clock, ids, precedence, checked)
 
         self.backend = EmbeddedBackend.open(
             data / "backend.db",
@@ -130,6 +134,7 @@ class Gateway:
             pace=Pace(
                 dispatch_after_ms=settings.dispatch_after_ms, deliver_after_ms=settings.deliver_after_ms
             ),
+            precedence=precedence,
             strict=checked,
         )
         closing.push_async_callback(self.backend.close)
@@ -178,6 +183,7 @@ class Gateway:
                 fulfillment_facts,
             ),
             handover=self.context.placing.handover,
+            precedence=precedence,
         )
         if settings.database_url == "":
             # This process owns the file alone, so leases of an earlier life are void.
@@ -191,7 +197,7 @@ class Gateway:
         self.asgi = Front(create_api(self.context, self._bank(store), self._card_pages()), self.sockets)
 
     async def _open_vault(
-        self, clock: Clock, ids: IdSource, checked: bool
+        self, clock: Clock, ids: IdSource, precedence: Precedence, checked: bool
     ) -> tuple[EmbeddedVault | None, Vault]:
         """Inside this process, or a client of the one that has the cards.
 
@@ -208,6 +214,7 @@ class Gateway:
                 ids,
                 deadline_ms=settings.acquirer_deadline_ms,
                 slow_ms=settings.acquirer_slow_ms,
+                precedence=precedence,
                 strict=checked,
             )
             self._closing.push_async_callback(embedded.close)
@@ -328,7 +335,15 @@ def _task_kinds(
     ]
 
 
-def open_store(settings: Settings, clock: Clock, ids: IdSource, event_log: EventLog, checked: bool) -> Store:
+def open_store(
+    settings: Settings,
+    clock: Clock,
+    ids: IdSource,
+    event_log: EventLog,
+    *,
+    precedence: Precedence | None = None,
+    checked: bool = False,
+) -> Store:
     """Open the gateway's database, brought up to this version's tables."""
     from gateway.kernel.migrate import upgrade, upgrade_sqlite
 
@@ -336,12 +351,14 @@ def open_store(settings: Settings, clock: Clock, ids: IdSource, event_log: Event
         from gateway.kernel.store.postgres import PostgresStore
 
         upgrade(settings.database_url.replace("postgresql://", "postgresql+psycopg://", 1), MIGRATIONS)
-        return PostgresStore(settings.database_url, None, ids, event_log=event_log, strict=checked)
+        return PostgresStore(
+            settings.database_url, None, ids, event_log=event_log, precedence=precedence, strict=checked
+        )
     from gateway.kernel.store.sqlite import SqliteStore
 
     path = settings.data_dir / "gateway.db"
     upgrade_sqlite(path, MIGRATIONS)
-    return SqliteStore(path, clock, ids, event_log=event_log, strict=checked)
+    return SqliteStore(path, clock, ids, event_log=event_log, precedence=precedence, strict=checked)
 
 
 def _lock(path: Path) -> IO[str]:

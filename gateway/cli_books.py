@@ -288,7 +288,7 @@ def _with_books(data_dir: Path | None, work: Callable[[Store, Catalog], Awaitabl
 
     async def run() -> None:
         clock = SystemClock()
-        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog(), False)
+        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog())
         try:
             catalog = Catalog()
             await catalog.refresh(store)

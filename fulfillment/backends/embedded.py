@@ -29,6 +29,7 @@ from gateway.kernel.documents import decode
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.ids import IdSource
 from gateway.kernel.migrate import upgrade_sqlite
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import Lane, Query, Reader, Store, Unit, UnitOfWork
 
@@ -65,12 +66,13 @@ class EmbeddedBackend:
         *,
         pace: Pace | None = None,
         on_update: Callable[[], None] | None = None,
+        precedence: Precedence | None = None,
         rehearse: bool = False,
         strict: bool = False,
     ) -> EmbeddedBackend:
         """Open or create the backend's database file."""
         upgrade_sqlite(path, _MIGRATIONS)
-        store = SqliteStore(path, clock, ids, rehearse=rehearse, strict=strict)
+        store = SqliteStore(path, clock, ids, precedence=precedence, rehearse=rehearse, strict=strict)
         return cls(store, clock, pace or Pace(), on_update)
 
     def start(self) -> None:

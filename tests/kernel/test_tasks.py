@@ -12,6 +12,7 @@ import structlog
 
 from gateway.kernel.clock import SystemClock
 from gateway.kernel.ids import TimeSortedIds
+from gateway.kernel.store.unit import Lane
 from gateway.kernel.tasks import queue
 from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.model import TaskKind
@@ -492,3 +493,53 @@ async def test_a_task_that_was_handed_to_a_dead_worker_is_claimed_once_its_lease
 
 async def _true(value):
     return value
+
+
+async def test_what_nobody_waits_for_makes_way_to_what_somebody_waits_for(database, monkeypatch):
+    monkeypatch.setattr("gateway.kernel.precedence.MAKES_WAY_S", 30)
+    store = live(database)
+    hold, order = asyncio.Event(), []
+
+    async def asked(task):
+        order.append("asked")
+        await hold.wait()
+        order.append("answered")
+
+    async def shipped(task):
+        order.append("shipped")
+
+    kinds = [
+        TaskKind("ask", asked, lambda *_: None, lambda *_: None, lane=Lane.INTERACTIVE),
+        TaskKind("ship", shipped, lambda *_: None, lambda *_: None),
+    ]
+    runner = TaskRunner(store, kinds)
+    runner.start()
+    try:
+        await store.write(lambda uow: queue.enqueue(uow, "ask", "ord_1", 0))
+        await until(lambda: _true(order == ["asked"]))
+        await store.write(enqueue("ord_2"))
+        await asyncio.sleep(0.05)
+        hold.set()
+        await until(none_open(store))
+    finally:
+        await runner.stop()
+    assert order == ["asked", "answered", "shipped"]
+
+
+async def test_a_slow_answer_holds_nobody_else_up(database):
+    store = live(database)
+    hold, ships = asyncio.Event(), Ships()
+
+    async def asked(task):
+        await hold.wait()
+
+    asks = TaskKind("ask", asked, lambda *_: None, lambda *_: None, lane=Lane.INTERACTIVE)
+    runner = TaskRunner(store, [asks, ships.kind])
+    runner.start()
+    try:
+        await store.write(lambda uow: queue.enqueue(uow, "ask", "ord_1", 0))
+        await store.write(enqueue("ord_2"))
+        await until(lambda: _true(len(ships.performed) == 1))
+    finally:
+        hold.set()
+        await runner.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from gateway.kernel.precedence import MAKES_WAY_S, Precedence
 from gateway.kernel.store.queue import UnitQueue
 from gateway.kernel.store.unit import Lane
 
@@ -34,15 +35,45 @@ async def test_background_work_waits_a_moment_and_goes_together():
     assert waited_s > 0.15
 
 
-async def test_who_waits_for_an_answer_does_not_wait_for_company_and_takes_the_others_along():
+async def test_who_waits_for_an_answer_waits_neither_for_company_nor_in_one_transaction_with_others():
     queue = UnitQueue(gather_s=30)
     submit(queue, Lane.BACKGROUND)
-    taking = asyncio.create_task(taken(queue))
-    await asyncio.sleep(0.02)
     submit(queue, Lane.INTERACTIVE)
-    lanes, waited_s = await taking
-    assert lanes == [Lane.INTERACTIVE, Lane.BACKGROUND]
+    lanes, waited_s = await taken(queue)
+    assert lanes == [Lane.INTERACTIVE]
     assert waited_s < 10
+
+
+async def test_background_work_goes_along_once_it_has_made_way_long_enough():
+    queue = UnitQueue()
+    submit(queue, Lane.BACKGROUND)
+    await asyncio.sleep(MAKES_WAY_S + 0.01)
+    submit(queue, Lane.INTERACTIVE)
+    lanes, _ = await taken(queue)
+    assert lanes == [Lane.INTERACTIVE, Lane.BACKGROUND]
+
+
+async def test_background_work_makes_way_to_what_is_waited_for_elsewhere_in_the_process():
+    precedence = Precedence()
+    queue = UnitQueue(precedence, gather_s=0)
+    with precedence.taken():
+        submit(queue, Lane.BACKGROUND)
+        lanes, waited_s = await taken(queue)
+    assert lanes == [Lane.BACKGROUND]
+    assert MAKES_WAY_S / 2 < waited_s < 10
+
+
+async def test_background_work_goes_on_when_nobody_waits_any_more(monkeypatch):
+    monkeypatch.setattr("gateway.kernel.store.queue.MAKES_WAY_S", 30)
+    precedence = Precedence()
+    queue = UnitQueue(precedence, gather_s=0)
+    with precedence.taken():
+        submit(queue, Lane.BACKGROUND)
+        taking = asyncio.create_task(taken(queue))
+        await asyncio.sleep(0.02)
+        assert not taking.done()
+    lanes, waited_s = await taking
+    assert lanes == [Lane.BACKGROUND] and waited_s < 10
 
 
 async def test_a_closing_queue_waits_for_nobody():

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from gateway.kernel.clock import Clock
 from gateway.kernel.ids import IdSource
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import Store
 from wallets.vault.audit import Actor
@@ -93,6 +94,7 @@ async def open_embedded_vault(
     make_card_key: Callable[[], RSAPrivateKey] = generate,
     trust: WalletTrust | None = None,
     country: str | None = None,
+    precedence: Precedence | None = None,
     rehearse: bool = False,
     strict: bool = False,
 ) -> EmbeddedVault:
@@ -104,18 +106,28 @@ async def open_embedded_vault(
     elsewhere than in ``keys_dir``. Key files are only made together with a new database: a database without
     its keys is an error, since nothing in it could be read again. Raises KeyUseError for missing or
     unprotected keys. ``trust`` names the roots of wallets, ``country`` the one whose cash rounding applies.
+    ``precedence`` says when a customer waits for something in this process.
     """
     place = key_place or KeyPlace(keys_dir or directory / "keys")
     keys = await asyncio.to_thread(open_keys, place)
     store = await asyncio.to_thread(
-        open_store, directory, database_url, clock, ids, rehearse=rehearse, strict=strict
+        open_store,
+        directory,
+        database_url,
+        clock,
+        ids,
+        precedence=precedence,
+        rehearse=rehearse,
+        strict=strict,
     )
     try:
         await establish_keys(store, keys.kms, keys.first, keys.maker)
         acquirer_path = directory / "acquirer.db"
         await asyncio.to_thread(simulated_tables.create_schema, acquirer_path)
         acquirer = SimulatedAcquirer(
-            SqliteStore(acquirer_path, clock, ids, rehearse=rehearse, strict=strict), clock, slow_ms=slow_ms
+            SqliteStore(acquirer_path, clock, ids, precedence=precedence, rehearse=rehearse, strict=strict),
+            clock,
+            slow_ms=slow_ms,
         )
     except BaseException:
         await store.close()

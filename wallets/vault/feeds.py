@@ -31,7 +31,7 @@ _PER_MS = 1_024
 """Rows of that time got their time, multiplied by this, as their number."""
 _AGAIN_MS = 10_000
 """A reader of that time reads so much again: what was committed late was not in its list."""
-_AT_ONCE = 250
+_AT_ONCE = 50
 """Rows one unit numbers; others' units wait meanwhile."""
 
 _TAKE = upsert(feed, ["name"], lambda new: {"last_no": feed.c.last_no + new.last_no}, returning=["last_no"])

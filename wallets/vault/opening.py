@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.kernel.clock import Clock
 from gateway.kernel.ids import IdSource
 from gateway.kernel.migrate import upgrade
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import Store
 from wallets.vault import tables
@@ -76,6 +77,7 @@ def open_store(
     clock: Clock,
     ids: IdSource,
     *,
+    precedence: Precedence | None = None,
     rehearse: bool = False,
     strict: bool = False,
 ) -> Store:
@@ -84,9 +86,9 @@ def open_store(
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / "vault.db"
         tables.create_schema(path)
-        return SqliteStore(path, clock, ids, rehearse=rehearse, strict=strict)
+        return SqliteStore(path, clock, ids, precedence=precedence, rehearse=rehearse, strict=strict)
     from gateway.kernel.store.postgres import PostgresStore
 
     core_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     upgrade(core_url, _MIGRATIONS)
-    return PostgresStore(database_url, None, ids, rehearse=rehearse, strict=strict)
+    return PostgresStore(database_url, None, ids, precedence=precedence, rehearse=rehearse, strict=strict)

@@ -26,6 +26,8 @@ class Job:
     locks: Sequence[str]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    submitted_s: float
+    """On the monotonic clock."""
     value: Any = None
     error: BaseException | None = None
     hooks: list[Callable[[], None]] = field(default_factory=list)

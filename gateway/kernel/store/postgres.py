@@ -26,6 +26,7 @@ from gateway.kernel.clock import Clock, SystemClock
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.batch import BatchLimits, BatchRunner, LostConnectionError, TransientError
 from gateway.kernel.store.delivery import Listeners
 from gateway.kernel.store.postgres_link import Link
@@ -178,6 +179,7 @@ class PostgresStore:
         ids: IdSource,
         *,
         event_log: EventLog | None = None,
+        precedence: Precedence | None = None,
         limits: BatchLimits | None = None,
         committers: int = 3,
         readers: int = 2,
@@ -189,7 +191,7 @@ class PostgresStore:
         self._clock = clock
         self._limits = limits or BatchLimits()
         self._longest_read_ms = longest_read_ms
-        self._queue = UnitQueue()
+        self._queue = UnitQueue(precedence)
         self.signals = Signals()
         listeners = Listeners(self.signals, event_log)
         node = secrets.token_hex(8)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from gateway.kernel.errors import UnavailableError
+from gateway.kernel.precedence import MAKES_WAY_S, Precedence
 from gateway.kernel.store.delivery import Job
 from gateway.kernel.store.unit import Lane, Unit
 
@@ -20,16 +21,19 @@ GATHER_S = 0.004
 class UnitQueue:
     """Interactive before background. Any number of threads may take; each job is taken once.
 
-    Background jobs that are alone wait a few milliseconds for company: fewer commits of theirs are under way
-    when somebody comes who waits for an answer.
+    The lanes share no transaction, so that nobody who waits for an answer waits for work that nobody waits
+    for. Background jobs wait a few milliseconds for company: fewer commits of theirs are under way when
+    somebody comes. While somebody waits, here or elsewhere in the process, they wait longer, up to
+    `MAKES_WAY_S`; from then on they go with the next transaction, whoever it is for.
     """
 
-    def __init__(self, gather_s: float = GATHER_S) -> None:
+    def __init__(self, precedence: Precedence | None = None, *, gather_s: float = GATHER_S) -> None:
+        self._precedence = precedence or Precedence()
+        self._precedence.on_quiet(self._look_again)
         self._lanes: dict[Lane, deque[Job]] = {lane: deque() for lane in Lane}
         self._ready = threading.Condition()
         self._closed = False
         self._gather_s = gather_s
-        self._background_since = 0.0
 
     def submit(self, unit: Unit[T], lane: Lane, locks: Sequence[str]) -> asyncio.Future[T]:
         """Queue a unit for the running event loop and return the future of its value."""
@@ -38,30 +42,24 @@ class UnitQueue:
         with self._ready:
             if self._closed:
                 raise UnavailableError("store.closed", "The store is closing.")
-            if lane is Lane.BACKGROUND and not self._lanes[lane]:
-                self._background_since = time.monotonic()
-            self._lanes[lane].append(Job(unit, lane, locks, loop, future))
+            self._lanes[lane].append(Job(unit, lane, locks, loop, future, time.monotonic()))
             self._ready.notify()
         return future
 
     def take(self, most: int) -> list[Job]:
         """Wait for work and return it; an empty list means the queue is closed and drained."""
+        interactive, background = self._lanes[Lane.INTERACTIVE], self._lanes[Lane.BACKGROUND]
         with self._ready:
-            while not self._lanes[Lane.INTERACTIVE]:
-                if not self._lanes[Lane.BACKGROUND]:
-                    if self._closed:
-                        return []
-                    self._ready.wait()
-                    continue
-                rest_s = self._background_since + self._gather_s - time.monotonic()
-                if rest_s <= 0 or self._closed:
+            while True:
+                rest_s = self._background_rest_s() if background else None
+                if interactive or (rest_s is not None and rest_s <= 0):
                     break
+                if self._closed and not background:
+                    return []
                 self._ready.wait(rest_s)
-            jobs: list[Job] = []
-            for lane in (Lane.INTERACTIVE, Lane.BACKGROUND):
-                waiting = self._lanes[lane]
-                while waiting and len(jobs) < most:
-                    jobs.append(waiting.popleft())
+            jobs = _some(interactive, most)
+            if rest_s is not None and rest_s <= 0:
+                jobs += _some(background, most - len(jobs))
             return jobs
 
     def give_back(self, jobs: Sequence[Job]) -> None:
@@ -76,3 +74,20 @@ class UnitQueue:
         with self._ready:
             self._closed = True
             self._ready.notify_all()
+
+    def _background_rest_s(self) -> float:
+        """Return for how many seconds the background jobs still wait."""
+        if self._closed:
+            return 0.0
+        makes_way = bool(self._lanes[Lane.INTERACTIVE]) or self._precedence.is_taken
+        waits_s = MAKES_WAY_S if makes_way else self._gather_s
+        return self._lanes[Lane.BACKGROUND][0].submitted_s + waits_s - time.monotonic()
+
+    def _look_again(self) -> None:
+        with self._ready:
+            if self._lanes[Lane.BACKGROUND]:
+                self._ready.notify()
+
+
+def _some(waiting: deque[Job], most: int) -> list[Job]:
+    return [waiting.popleft() for _ in range(min(most, len(waiting)))]

@@ -22,6 +22,7 @@ from gateway.kernel.clock import Clock
 from gateway.kernel.errors import UnavailableError
 from gateway.kernel.events.log import EventLog
 from gateway.kernel.ids import IdSource
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.batch import BatchLimits, BatchRunner
 from gateway.kernel.store.checkpoints import LONG_LOG_PAGES, Checkpointer
 from gateway.kernel.store.delivery import Listeners
@@ -130,6 +131,7 @@ class SqliteStore:
         ids: IdSource,
         *,
         event_log: EventLog | None = None,
+        precedence: Precedence | None = None,
         limits: BatchLimits | None = None,
         readers: int = 1,
         longest_read_ms: int = 2_000,
@@ -140,7 +142,7 @@ class SqliteStore:
         self._clock = clock
         self._limits = limits or BatchLimits()
         self._longest_read_s = longest_read_ms / 1000
-        self._queue = UnitQueue()
+        self._queue = UnitQueue(precedence)
         self.signals = Signals()
         self._transaction = _Transaction(path)
         self._runner = BatchRunner(

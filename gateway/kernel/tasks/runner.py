@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.unit import Lane, Store, UnitOfWork
 from gateway.kernel.tasks import queue
 from gateway.kernel.tasks.handover import Handover
@@ -34,9 +35,12 @@ class TaskRunner:
         *,
         concurrency: int = 256,
         handover: Handover | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
-        """``handover`` is where units of this process leave tasks for this worker."""
+        """``handover`` is where units of this process leave tasks for this worker; ``precedence`` says for
+        what somebody waits: this worker's interactive kinds, to which its others make way."""
         self._store = store
+        self._precedence = precedence or Precedence()
         self._handover = handover
         self._kinds = {kind.name: kind for kind in kinds}
         self._concurrency = concurrency
@@ -119,7 +123,7 @@ class TaskRunner:
             self._begin(task)
 
     def _begin(self, task: Task) -> None:
-        working = asyncio.create_task(self._perform(task))
+        working = asyncio.create_task(self._work_off(task))
         self._in_flight.add(working)
         working.add_done_callback(self._landed)
 
@@ -142,8 +146,16 @@ class TaskRunner:
             return _IDLE_S
         return min(max((due - now) / 1000, 0.005), _IDLE_S)
 
-    async def _perform(self, task: Task) -> None:
+    async def _work_off(self, task: Task) -> None:
         kind = self._kinds[task.kind]
+        if kind.lane is Lane.INTERACTIVE:
+            with self._precedence.taken():
+                await self._perform(kind, task)
+        else:
+            await self._precedence.make_way()
+            await self._perform(kind, task)
+
+    async def _perform(self, kind: TaskKind[Any], task: Task) -> None:
         try:
             if task.attempt > kind.most_attempts:
                 # Its worker died every time, so nobody was left to park it.
