@@ -24,7 +24,8 @@ from fulfillment.model import HoldLimits
 from gateway.app import Gateway
 from gateway.commands import merchant as commands
 from gateway.identity.model import MerchantPrincipal
-from gateway.serving import Server, listen, tune_interpreter
+from gateway.kernel.interpreter import tune
+from gateway.serving import Server, listen
 from gateway.sessions.core import SessionLimits
 from gateway.settings import Settings
 from wallets.vault.port import CardEntry
@@ -80,7 +81,7 @@ async def run(plan: ServerPlan) -> None:
     """Serve until the process is told to stop."""
     listening = listen("127.0.0.1", 0)
     gateway = await Gateway.open(settings_of(plan, listening.getsockname()[1]))
-    tune_interpreter()
+    tune()
     provider_s = _timed(gateway) if plan.times_provider else None
     try:
         if plan.catalog:

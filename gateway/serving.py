@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
@@ -18,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.app import Gateway
 from gateway.http.limits import STREAMED
 from gateway.kernel.bounded_http import BoundedProtocol
+from gateway.kernel.interpreter import tune
 from gateway.logs import configure
 from gateway.protocol.messages import MESSAGE_BYTES
 from gateway.settings import Settings
@@ -98,20 +98,6 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def tune_interpreter() -> None:
-    """Fit garbage collector and thread switching to a gateway.
-
-    It makes many short-lived objects and few cycles: with the default thresholds an eighth of its time goes
-    into looking at the same long-lived objects again, so what was built at the start is kept out of
-    collections, and they are rarer. And a customer's purchase passes from thread to thread a dozen times
-    while the chain's thread computes: each time it would wait up to 5 ms for its turn.
-    """
-    sys.setswitchinterval(0.0005)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-
-
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; port 0 takes a free one."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -128,7 +114,7 @@ async def serve(settings: Settings, *, ready: Callable[[Gateway], None] | None =
     listening = listen(settings.host, settings.port)
     settings = replace(settings, port=listening.getsockname()[1])
     gateway = await Gateway.open(settings)
-    tune_interpreter()
+    tune()
     try:
         if ready is not None:
             ready(gateway)

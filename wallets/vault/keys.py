@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from gateway.kernel.errors import ConflictError
 from gateway.kernel.store.statements import Statement, insert_into
@@ -57,18 +57,23 @@ class KeyEntry:
 
 
 _ALL = Statement(select(key).order_by(key.c.created_at_ms, key.c.key_id))
-_IN_USE = Statement(
-    select(key.c.key_id, key.c.purpose, key.c.state)
-    .where(key.c.state.in_([KeyState.CURRENT.value, KeyState.RETIRING.value]))
-    .order_by(key.c.purpose, key.c.state)
-    # On PostgreSQL a rotation that is about to change a row waits for the units that wrote under it.
-    .with_for_update(read=True)
-)
-_GET_IN_USE = Statement(
-    select(key.c.key_id, key.c.purpose, key.c.state)
-    .where(key.c.state.in_([KeyState.CURRENT.value, KeyState.RETIRING.value]))
-    .order_by(key.c.purpose, key.c.state)
-)
+
+
+def _in_use_for(*purposes: KeyPurpose) -> Select[Any]:
+    return (
+        select(key.c.key_id, key.c.purpose, key.c.state)
+        .where(
+            key.c.purpose.in_([purpose.value for purpose in purposes]),
+            key.c.state.in_([KeyState.CURRENT.value, KeyState.RETIRING.value]),
+        )
+        .order_by(key.c.purpose, key.c.state)
+    )
+
+
+_GET_IN_USE = Statement(_in_use_for(*KeyPurpose))
+# On PostgreSQL a rotation that is about to change a row waits for the units that wrote under it.
+_HOLD = Statement(_in_use_for(KeyPurpose.RECORDS, KeyPurpose.FINGERPRINTS).with_for_update(read=True))
+_HOLD_FOR_AUDIT = Statement(_in_use_for(KeyPurpose.AUDIT).with_for_update(read=True))
 _OLDER_FINGERPRINTS = Statement(
     select(key.c.key_id, key.c.state, key.c.changed_at_ms)
     .where(key.c.purpose == KeyPurpose.FINGERPRINTS.value, key.c.state != KeyState.CURRENT.value)
@@ -115,7 +120,7 @@ class Keys:
         until the unit is committed."""
         # On PostgreSQL a rotation that has just been committed may show only its half: its old key has
         # moved, its new one is not seen yet. Then there is no current key, and the answer is no.
-        found = _in_use(uow.rows(_IN_USE))
+        found = _in_use(uow.rows(_HOLD))
         return (
             found.get(_CURRENT_RECORDS) == self.kek_id
             and found.get(_CURRENT_FINGERPRINTS) == self.fingerprint_key_id
@@ -124,7 +129,7 @@ class Keys:
 
     def hold_for_audit(self, uow: UnitOfWork) -> bool:
         """Return whether the audit key is still the current one, and keep it so until the commit."""
-        return _in_use(uow.rows(_IN_USE)).get(_CURRENT_AUDIT) == self.audit_key_id
+        return _in_use(uow.rows(_HOLD_FOR_AUDIT)).get(_CURRENT_AUDIT) == self.audit_key_id
 
 
 class KeyRing:

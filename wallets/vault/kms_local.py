@@ -71,8 +71,10 @@ class LocalKms:
         await asyncio.to_thread(self._load, kind, key_id)
 
     async def generate_data_key(self, kek_id: str, context: bytes) -> DataKey:
-        plain = AESGCM.generate_key(_KEY_BYTES * 8)
-        return DataKey(plain, self._wrap(kek_id, plain, context))
+        # Drawn together: every call to the system lets other threads in between.
+        drawn = secrets.token_bytes(_KEY_BYTES + _NONCE_BYTES)
+        plain, nonce = drawn[:_KEY_BYTES], drawn[_KEY_BYTES:]
+        return DataKey(plain, self._wrap(kek_id, plain, context, nonce))
 
     async def unwrap(self, kek_id: str, wrapped: bytes, context: bytes) -> bytes:
         try:
@@ -81,7 +83,12 @@ class LocalKms:
             raise KeyUseError("the wrapped key does not open under this key and context") from None
 
     async def rewrap(self, kek_id: str, wrapped: bytes, context: bytes, new_kek_id: str) -> bytes:
-        return self._wrap(new_kek_id, await self.unwrap(kek_id, wrapped, context), context)
+        return self._wrap(
+            new_kek_id,
+            await self.unwrap(kek_id, wrapped, context),
+            context,
+            secrets.token_bytes(_NONCE_BYTES),
+        )
 
     async def mac(self, key_id: str, data: bytes) -> bytes:
         keyed = self._macs.get(key_id)
@@ -94,8 +101,7 @@ class LocalKms:
     async def verify_mac(self, key_id: str, data: bytes, mac: bytes) -> bool:
         return hmac.compare_digest(await self.mac(key_id, data), mac)
 
-    def _wrap(self, kek_id: str, plain: bytes, context: bytes) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+    def _wrap(self, kek_id: str, plain: bytes, context: bytes, nonce: bytes) -> bytes:
         return nonce + self._kek(kek_id).encrypt(nonce, plain, context)
 
     def _kek(self, kek_id: str) -> AESGCM:

@@ -6,6 +6,7 @@ refer to it: captures and refunds go by the provider's reference and need no car
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, null, or_, select, text, update
@@ -62,6 +63,7 @@ INSERT = insert_named(
     "record_version format_version kek_id wrapped_key nonce ciphertext created_at_ms account_reference "
     "provider",
 )
+_COLUMNS = tuple(column.name for column in method.columns)
 RENEW = Statement(
     update(method)
     .where(
@@ -213,6 +215,11 @@ async def fingerprint_of(kms: Kms, key_id: str, instrument: Instrument) -> bytes
     if isinstance(instrument, ClearCard):
         return await card_fingerprint(kms, key_id, instrument.number)
     return await reference_fingerprint(kms, key_id, instrument.kind, instrument.reference)
+
+
+def as_row(values: Mapping[str, Any]) -> Any:
+    """Return what reading back a row that was just inserted would give."""
+    return GET.make_row(map(values.get, _COLUMNS))
 
 
 def stored_method(row: Any) -> StoredMethod:

@@ -20,6 +20,7 @@ from wallets.vault.port import (
     OperationKind,
     OperationResult,
     OperationStatus,
+    ProviderTerms,
 )
 from wallets.vault.tables import operation
 
@@ -172,8 +173,8 @@ def as_row(values: dict[str, Any]) -> Row:
     return GET.make_row(values.values())
 
 
-def result_of(row: Row) -> OperationResult:
-    """Return what a caller gets to know of a row."""
+def result_of(row: Row, terms: ProviderTerms | None = None) -> OperationResult:
+    """Return what a caller gets to know of a row; ``terms`` say how an authorization can be used."""
     return OperationResult(
         operation_id=OperationId(row.operation_id),
         kind=None if row.kind is None else OperationKind(row.kind),
@@ -194,6 +195,7 @@ def result_of(row: Row) -> OperationResult:
         limit=None if row.refused_limit is None else Limit(*decode(row.refused_limit)),
         account_reference=row.account_reference,
         liability=row.liability,
+        terms=terms,
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wallets.vault.port import MethodKind
+from wallets.vault.port import MethodKind, ProviderTerms
 from wallets.vault.provider_calls import MOST_CALLS, ProviderCalls
+from wallets.vault.provider_terms import terms_of
 from wallets.vault.providers.port import Capabilities, NoAnswerError, Notifying, Provider
 
 
@@ -43,6 +44,9 @@ class Providers:
         self._by_name = {each.capabilities.name: each for each in calls}
         if len(self._by_name) != len(calls) or not calls:
             raise ValueError("providers need names of their own, and there must be one")
+        self._terms = {
+            each.capabilities.name: terms_of(each.capabilities, default=each is calls[0]) for each in calls
+        }
         self._routes = tuple(routes)
         for route in routes:
             if route.kind not in self._of(route.provider).capabilities.kinds:
@@ -65,6 +69,11 @@ class Providers:
         """Return what the provider of a row can do; None for one that is not configured any more."""
         found = self.default if name is None else self._by_name.get(name)
         return None if found is None else found.capabilities
+
+    def terms(self, name: str | None) -> ProviderTerms | None:
+        """Return what the order side has to know of the provider of a row; None where there is nothing to
+        say, and for a provider that is not configured any more."""
+        return self._terms.get(self.default.capabilities.name if name is None else name)
 
     def lists(self, provider: str, name: str | None) -> bool:
         """Whether the file of ``provider`` can tell of a row: its operation is in there, and no people decide

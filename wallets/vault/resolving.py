@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import structlog
 
 from gateway.kernel.clock import Clock
@@ -15,7 +13,6 @@ from wallets.vault.follow_ups import waiting_void
 from wallets.vault.model import OperationState, is_terminal
 from wallets.vault.operation_rows import GET, WAITS, Row, result_of
 from wallets.vault.port import OperationKind, OperationResult
-from wallets.vault.provider_terms import terms_of
 from wallets.vault.providers.port import (
     Capabilities,
     FollowUpOrder,
@@ -49,14 +46,9 @@ class Resolver:
 
     def told(self, row: Row) -> OperationResult:
         """Return what a caller gets to know; with an authorization how its provider lets it be used."""
-        result = result_of(row)
-        if row.kind != OperationKind.AUTHORIZE or row.state != OperationState.SUCCEEDED:
-            return result
-        able = self._providers.able(row.provider)
-        if able is None:
-            return result
-        terms = terms_of(able, default=able is self._providers.default.capabilities)
-        return result if terms is None else replace(result, terms=terms)
+        if row.kind == OperationKind.AUTHORIZE and row.state == OperationState.SUCCEEDED:
+            return result_of(row, self._providers.terms(row.provider))
+        return result_of(row)
 
     async def resolve(self, row: Row) -> Row:
         """Ask the provider what became of an operation whose record is not final."""

@@ -116,9 +116,10 @@ class MethodStore:
             if entry.is_recognized and keys.old_fingerprint_key_id is not None:
                 row = uow.row(methods.GET_BY_EITHER_FINGERPRINT, values)
             is_new = row is None and uow.run(methods.INSERT, {**values, "created_at_ms": uow.now_ms}) == 1
-            if row is None:
-                found = methods.GET if is_new else methods.GET_BY_FINGERPRINT
-                row = uow.row(found, values)
+            if is_new:
+                row = methods.as_row({**values, "created_at_ms": uow.now_ms})
+            elif row is None:
+                row = uow.row(methods.GET_BY_FINGERPRINT, values)
             if values["account_reference"] is not None and row.account_reference is None:
                 methods.learn_account(uow, row.payment_method_id, values["account_reference"])
             outcome = OK if is_new else "known"
