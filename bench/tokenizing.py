@@ -14,7 +14,6 @@ import itertools
 import os
 import secrets
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,7 +35,6 @@ from gateway.kernel.money import Money
 from gateway.kernel.subjects import CustomerId, MerchantId, OperationId, OrderId
 from wallets.vault.audit import Actor
 from wallets.vault.audit_sealing import AuditSealer
-from wallets.vault.http.serving import TURN_S
 from wallets.vault.keys import establish_keys
 from wallets.vault.opening import KeyPlace, open_keys, open_store
 from wallets.vault.port import (
@@ -115,7 +113,6 @@ async def measure(run: Run) -> list[Figure]:
     clock = SystemClock()
     ids = TimeSortedIds(clock)
     directory = run.folder / "vault"
-    turn_s = sys.getswitchinterval()
     keys = open_keys(KeyPlace(directory / "keys"))
     store = open_store(directory, "", clock, ids)
     try:
@@ -125,7 +122,7 @@ async def measure(run: Run) -> list[Figure]:
         sealer = AuditSealer(store, keys.kms, vault.ring, keys.anchor, Actor("vault", "bench", "process"))
         await sealer.start()
         merchant = ids.new(MerchantId)
-        tune(turn_s=TURN_S)  # as the vault's process is
+        tune()  # as the vault's process is
 
         async def pair() -> None:
             customer = str(ids.new(CustomerId))
@@ -176,7 +173,6 @@ async def measure(run: Run) -> list[Figure]:
                     raw_per_s.append(scale.tokenize_pairs / raw_s)
         await sealer.stop()
     finally:
-        sys.setswitchinterval(turn_s)
         await store.close()
     door = await door_costs(run.folder / "door", scale.tokenize_pairs // 4)
     rows = ", ".join(f"{sum(write.table == name for write in writes)} {name}" for name in _tables(writes))

@@ -93,3 +93,28 @@ async def test_what_is_given_back_has_waited_long_enough():
     queue.give_back(await asyncio.to_thread(queue.take, 10))
     lanes, waited_s = await taken(queue)
     assert lanes == [Lane.BACKGROUND] and waited_s < 0.04
+
+
+async def test_what_comes_in_one_turn_of_the_loop_is_taken_together():
+    queue = UnitQueue()
+    taking = asyncio.create_task(taken(queue))
+    await asyncio.sleep(0.05)  # a thread waits for work
+    submit(queue, Lane.INTERACTIVE)
+    time.sleep(0.05)  # the loop is at work
+    submit(queue, Lane.INTERACTIVE)
+    assert (await taking)[0] == [Lane.INTERACTIVE, Lane.INTERACTIVE]
+
+
+def test_a_loop_that_ended_keeps_no_other_loop_waiting():
+    queue = UnitQueue()
+
+    async def submits():
+        submit(queue, Lane.INTERACTIVE)  # and ends in the same turn
+
+    async def works_on():
+        submit(queue, Lane.INTERACTIVE)
+        return await taken(queue)
+
+    asyncio.run(submits())
+    lanes, waited_s = asyncio.run(works_on())
+    assert lanes == [Lane.INTERACTIVE, Lane.INTERACTIVE] and waited_s < 10

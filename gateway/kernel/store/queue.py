@@ -34,6 +34,7 @@ class UnitQueue:
         self._ready = threading.Condition()
         self._closed = False
         self._gather_s = gather_s
+        self._waking: set[asyncio.AbstractEventLoop] = set()
 
     def submit(self, unit: Unit[T], lane: Lane, locks: Sequence[str]) -> asyncio.Future[T]:
         """Queue a unit for the running event loop and return the future of its value."""
@@ -43,8 +44,17 @@ class UnitQueue:
             if self._closed:
                 raise UnavailableError("store.closed", "The store is closing.")
             self._lanes[lane].append(Job(unit, lane, locks, loop, future, time.monotonic()))
-            self._ready.notify()
+            if loop not in self._waking:
+                self._waking.add(loop)
+                loop.call_soon(self._wake, loop)
         return future
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake a thread, once the loop has run what was ready: it would only wait for the interpreter, and
+        take one unit where many come together."""
+        with self._ready:
+            self._waking.discard(loop)
+            self._ready.notify()
 
     def take(self, most: int) -> list[Job]:
         """Wait for work and return it; an empty list means the queue is closed and drained."""

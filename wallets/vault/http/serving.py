@@ -90,11 +90,6 @@ class VaultProcess:
         )
 
 
-TURN_S = 0.020
-"""Here one thread talks and one writes, both computing: with longer turns they hand over less often. A tenth
-more cards and spends a second than with 5 ms."""
-
-
 class VaultServer(uvicorn.Server):
     """A uvicorn server for a vault that is opened and closed by us, not by its lifespan."""
 
@@ -139,7 +134,7 @@ async def serve(settings: VaultSettings, *, ready: Callable[[VaultProcess], None
     listening = listen(settings.host, settings.port)
     settings = replace(settings, port=listening.getsockname()[1])
     process = await VaultProcess.open(settings)
-    tune(turn_s=TURN_S)
+    tune()
     try:
         if ready is not None:
             ready(process)
