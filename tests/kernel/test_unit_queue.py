@@ -118,3 +118,14 @@ def test_a_loop_that_ended_keeps_no_other_loop_waiting():
     asyncio.run(submits())
     lanes, waited_s = asyncio.run(works_on())
     assert lanes == [Lane.INTERACTIVE, Lane.INTERACTIVE] and waited_s < 10
+
+
+async def test_what_one_thread_leaves_another_takes():
+    queue = UnitQueue(gather_s=0)
+    takings = [asyncio.create_task(taken(queue)) for _ in range(2)]
+    await asyncio.sleep(0.05)  # both wait for work
+    submit(queue, Lane.BACKGROUND)
+    submit(queue, Lane.INTERACTIVE)
+    async with asyncio.timeout(10):
+        lanes = sorted(str(lane) for found, _ in await asyncio.gather(*takings) for lane in found)
+    assert lanes == ["Lane.BACKGROUND", "Lane.INTERACTIVE"]

@@ -70,6 +70,9 @@ class UnitQueue:
             jobs = _some(interactive, most)
             if rest_s is not None and rest_s <= 0:
                 jobs += _some(background, most - len(jobs))
+            if interactive or background:
+                # One thread was woken for all that came; what it leaves is for the others.
+                self._ready.notify()
             return jobs
 
     def give_back(self, jobs: Sequence[Job]) -> None:
