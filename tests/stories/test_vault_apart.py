@@ -47,7 +47,7 @@ async def checked(shop: ApartShop) -> None:
     shop.terminate()
     settings = shop.settings
     clock = SystemClock()
-    store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog(), False)
+    store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog())
     vault = RemoteVault(settings.vault_url, settings.vault_credential)
     await asyncio.sleep(1.1)  # the vault holds the last moment back
     try:
