@@ -57,8 +57,9 @@ async def test_a_body_that_never_ends_is_given_up(shop, monkeypatch):
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(shop))
     writer.write(b"POST /pay HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ncode=")
     began = time.monotonic()
-    assert await asyncio.wait_for(until_closed(reader), 5) == b""
-    assert time.monotonic() - began < 4
+    # The default is 15 s, and a busy machine may take seconds to write down why.
+    assert await asyncio.wait_for(until_closed(reader), 14) == b""
+    assert time.monotonic() - began < 12
     writer.close()
 
 

@@ -383,7 +383,7 @@ async def test_p13_short_codes_cannot_be_guessed(shop: OpenGateway) -> None:
 async def test_p13_an_action_whose_time_is_over_says_so_and_cannot_be_approved(
     seed: Seed, tmp_path: Path
 ) -> None:
-    async with at_localhost(seed, tmp_path, delegated_authentication=True, pay_within_ms=300) as shop:
+    async with at_localhost(seed, tmp_path, delegated_authentication=True, pay_within_ms=3_000) as shop:
         customer = await shop.customer("challenge")
         async with shop.headset(customer) as headset:
             asked = await challenged(headset, customer)
