@@ -8,9 +8,8 @@ begun meanwhile, for a moment that is bounded.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 MAKES_WAY_S = 0.020
 """For so long at most; what nobody waits for goes on then, whoever waits."""
@@ -50,11 +49,8 @@ class Precedence:
 
     async def make_way(self) -> None:
         """Return when nobody waits, or after `MAKES_WAY_S`."""
-        until_s = time.monotonic() + MAKES_WAY_S
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(MAKES_WAY_S):
                 # Who waits next may come before this one wakes.
-                while self.is_taken and time.monotonic() < until_s:
+                while self.is_taken:
                     await self._quiet.wait()
-        except TimeoutError:
-            return

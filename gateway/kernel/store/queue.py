@@ -24,7 +24,7 @@ class UnitQueue:
     The lanes share no transaction, so that nobody who waits for an answer waits for work that nobody waits
     for. Background jobs wait a few milliseconds for company: fewer commits of theirs are under way when
     somebody comes. While somebody waits, here or elsewhere in the process, they wait longer, up to
-    `MAKES_WAY_S`; from then on they go with the next transaction, whoever it is for.
+    `MAKES_WAY_S`; from then on they go along with any transaction that has time left for them.
     """
 
     def __init__(self, precedence: Precedence | None = None, *, gather_s: float = GATHER_S) -> None:
