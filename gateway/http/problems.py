@@ -9,6 +9,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
 from gateway.catalog.problems import CatalogInvalidError
 from gateway.http.callers import key_required
@@ -78,6 +80,11 @@ def install(app: FastAPI) -> None:
         code = "price.client_sent" if first["type"] == "price_sent" else "message.invalid"
         # The input itself is left out: it may hold a card number.
         return problem(VitrineError(code, first["msg"], param=f"${where}"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody is there to read it, and nothing failed here: whoever asked is gone, and asks again.
+        return Response(status_code=400)
 
     @app.exception_handler(Exception)
     async def _surprise(request: Request, error: Exception) -> JSONResponse:

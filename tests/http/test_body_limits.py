@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 import pytest
+import structlog
 
 from gateway.http import merchant_api
 from gateway.http.limits import MOST_BODY_BYTES
@@ -59,3 +61,31 @@ async def test_a_model_has_its_own_bound_and_is_not_read_for_strangers(
     answer = await api.http.post("/v1/merchant/models", content=huge, headers=api.as_merchant())
     assert (answer.status_code, answer.json()["code"]) == (413, "message.too_large")
     assert huge.taken <= 3 * MOST_BODY_BYTES + CHUNK
+
+
+async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours(api: Api) -> None:
+    left = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    answered: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return left.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/pay",
+        "raw_path": b"/pay",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/x-www-form-urlencoded")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+    with structlog.testing.capture_logs() as lines:
+        await api.gateway.asgi(scope, receive, send)
+    assert not [line for line in lines if line["event"] == "http.failed"]
+    assert [message.get("status") for message in answered][:1] == [400]
