@@ -10,6 +10,7 @@ import time
 import pytest
 
 from gateway.kernel.errors import ConflictError, UnavailableError, VitrineError
+from gateway.kernel.precedence import MAKES_WAY_S
 from gateway.kernel.store.batch import BatchLimits, UnitMisuseError
 from gateway.kernel.store.unit import Lane
 from tests.kernel.tables import (
@@ -125,6 +126,34 @@ async def test_interactive_units_run_before_background_units(database):
     writes += [store.write(lambda uow: order.append("interactive")) for _ in range(3)]
     await queued_together(store, Gate(), writes)
     assert order == ["interactive"] * 3 + ["background"] * 3
+
+
+async def test_long_interactive_units_in_a_batch_leave_the_background_ones_their_time(database):
+    store = database.open(
+        clock=BatchCountingClock(),
+        committers=1,
+        limits=BatchLimits(milliseconds=60_000, background_milliseconds=20),
+    )
+    held = threading.Event()
+
+    def hold(uow):
+        held.wait(10)
+
+    def slow(uow):
+        time.sleep(0.03)
+        return uow.now_ms
+
+    holding = asyncio.ensure_future(store.write(hold))
+    await asyncio.sleep(0.02)
+    people = [asyncio.ensure_future(store.write(slow)) for _ in range(3)]
+    others = [
+        asyncio.ensure_future(store.write(lambda uow: uow.now_ms, lane=Lane.BACKGROUND)) for _ in range(3)
+    ]
+    await asyncio.sleep(MAKES_WAY_S + 0.01)
+    held.set()
+    await holding
+    batches = {*await asyncio.gather(*people), *await asyncio.gather(*others)}
+    assert len(batches) == 1
 
 
 async def test_a_failing_unit_gets_its_own_error_and_its_neighbours_commit(database):

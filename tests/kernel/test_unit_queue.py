@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from gateway.kernel.precedence import MAKES_WAY_S, Precedence
-from gateway.kernel.store.queue import UnitQueue
+from gateway.kernel.store.queue import STARVED_S, UnitQueue
 from gateway.kernel.store.unit import Lane
 
 
@@ -129,3 +129,14 @@ async def test_what_one_thread_leaves_another_takes():
     async with asyncio.timeout(10):
         lanes = sorted(str(lane) for found, _ in await asyncio.gather(*takings) for lane in found)
     assert lanes == ["Lane.BACKGROUND", "Lane.INTERACTIVE"]
+
+
+async def test_a_background_job_goes_first_once_it_has_starved():
+    queue = UnitQueue()
+    submit(queue, Lane.BACKGROUND)
+    submit(queue, Lane.BACKGROUND)
+    await asyncio.sleep(STARVED_S + 0.01)
+    for _ in range(20):
+        submit(queue, Lane.INTERACTIVE)
+    lanes, _ = await taken(queue)
+    assert lanes == [Lane.BACKGROUND] + [Lane.INTERACTIVE] * 9

@@ -166,13 +166,14 @@ class BatchRunner:
     ) -> Job | None:
         """Run units until the end or the time limit. Returns the job whose failure spoils the batch."""
         began = time.monotonic()
-        until = {
-            Lane.INTERACTIVE: began + self._limits.milliseconds / 1000,
-            Lane.BACKGROUND: began + self._limits.background_milliseconds / 1000,
-        }
+        until = {Lane.INTERACTIVE: began + self._limits.milliseconds / 1000}
         now_ms = self._transaction.now_ms(self._clock)
         for job in jobs:
-            if done and time.monotonic() > until[job.lane]:
+            now = time.monotonic()
+            if job.lane is Lane.BACKGROUND and job.lane not in until:
+                # From the first of them on: a long run of interactive units before it is not theirs.
+                until[job.lane] = now + self._limits.background_milliseconds / 1000
+            if done and now > until[job.lane]:
                 break
             job.value = job.error = None
             if savepoints:

@@ -16,6 +16,8 @@ from gateway.kernel.store.unit import Lane, Unit
 
 T = TypeVar("T")
 GATHER_S = 0.004
+STARVED_S = 0.25
+"""A background job that has waited so long goes before everybody, alone: people come in crowds, too."""
 
 
 class UnitQueue:
@@ -24,7 +26,8 @@ class UnitQueue:
     The lanes share no transaction, so that nobody who waits for an answer waits for work that nobody waits
     for. Background jobs wait a few milliseconds for company: fewer commits of theirs are under way when
     somebody comes. While somebody waits, here or elsewhere in the process, they wait longer, up to
-    `MAKES_WAY_S`; from then on they go along with any transaction that has time left for them.
+    `MAKES_WAY_S`; from then on they go along with any transaction that has time left for them, and one of
+    them goes first where there is never time left (`STARVED_S`).
     """
 
     def __init__(self, precedence: Precedence | None = None, *, gather_s: float = GATHER_S) -> None:
@@ -67,7 +70,10 @@ class UnitQueue:
                 if self._closed and not background:
                     return []
                 self._ready.wait(rest_s)
-            jobs = _some(interactive, most)
+            jobs: list[Job] = []
+            if rest_s is not None and time.monotonic() - background[0].submitted_s > STARVED_S:
+                jobs = _some(background, 1)
+            jobs += _some(interactive, most - len(jobs))
             if rest_s is not None and rest_s <= 0:
                 jobs += _some(background, most - len(jobs))
             if interactive or background:
