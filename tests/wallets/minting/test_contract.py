@@ -1,150 +1,46 @@
 """Rules of the ERC-1155 contract, run on the embedded chain."""
 
 import time
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eth_abi import decode, encode
-from eth_account import Account
-from eth_keys.datatypes import PrivateKey
+from eth_abi import decode
 from eth_utils import keccak, to_checksum_address
-from vyper import compile_code
 
-from wallets.minting.chain.deploy import DEPLOY_GAS, ZERO_ADDRESS, create_address, deployment_data
+from tests.wallets.minting.contract_world import (
+    ACCEPTS,
+    ANSWERS_WRONG,
+    BURNS_GAS,
+    EDITION,
+    HOLDER,
+    MINTER,
+    OWNER,
+    PASSES_ON,
+    REFUSES,
+    STRANGER,
+    TRANSFER_BATCH,
+    TRANSFER_SINGLE,
+    Reverted,
+    address_of,
+    calldata,
+    open_goods,
+    person,
+    signed_return,
+)
+from wallets.minting.chain.deploy import ZERO_ADDRESS
 from wallets.minting.chain.embedded_chain import CHAIN_ID, EvmChain
-from wallets.minting.chain.port import CallReverted, Receipt
+from wallets.minting.chain.port import CallReverted
 from wallets.minting.contract import build, calls
 from wallets.minting.contract.artifact import ARTIFACT_PATH, load_artifact
 from wallets.minting.contract.calls import Definition, MintItem, SignedReturn, SkipReason
-
-OWNER, MINTER, HOLDER, STRANGER = (bytes([number]) * 32 for number in (1, 2, 3, 4))
-EDITION = 7
-GAS = 16_000_000
-
-TRANSFER_SINGLE = keccak(text="TransferSingle(address,address,address,uint256,uint256)")
-TRANSFER_BATCH = keccak(text="TransferBatch(address,address,address,uint256[],uint256[])")
-
-RECEIVER = """
-# pragma version 0.4.3
-# pragma evm-version cancun
-interface Goods:
-    def safeTransferFrom(
-        sender: address, to: address, id: uint256, amount: uint256, data: Bytes[4]
-    ): nonpayable
-TAKER: constant(address) = 0x00000000000000000000000000000000000000AA
-mode: uint256
-waste: uint256
-@deploy
-def __init__(mode: uint256):
-    self.mode = mode
-@external
-def onERC1155Received(o: address, f: address, id: uint256, amount: uint256, data: Bytes[1024]) -> bytes4:
-    assert self.mode != 1, "no thanks"
-    if self.mode == 2:
-        for i: uint256 in range(1_000_000):
-            self.waste += i
-    if self.mode == 3:
-        return 0x00000001
-    if self.mode == 4:
-        extcall Goods(msg.sender).safeTransferFrom(self, TAKER, id, amount, b"")
-    return 0xF23A6E61
-@external
-def onERC1155BatchReceived(
-    o: address, f: address, ids: DynArray[uint256, 64], amounts: DynArray[uint256, 64], data: Bytes[1024]
-) -> bytes4:
-    assert self.mode != 1, "no thanks"
-    return 0xBC197C81
-"""
-ACCEPTS, REFUSES, BURNS_GAS, ANSWERS_WRONG, PASSES_ON = range(5)
-
-
-def address_of(key: bytes) -> str:
-    return Account.from_key(key).address
-
-
-def calldata(signature: str, *arguments) -> bytes:
-    types = signature[signature.index("(") + 1 : -1]
-    return keccak(text=signature)[:4] + encode(types.split(",") if types else [], arguments)
-
-
-@cache
-def receiver_bytecode() -> bytes:
-    return bytes.fromhex(compile_code(RECEIVER, output_formats=["bytecode"])["bytecode"][2:])
-
-
-class Reverted(Exception):
-    """The transaction was refused as a whole."""
-
-
-@dataclass
-class Goods:
-    """The deployed contract, with its owner, one other minter and a block for every call."""
-
-    chain: EvmChain
-    address: str = ""
-
-    def transact(self, key: bytes, data: bytes, to: str | None = None, gas: int = GAS) -> Receipt:
-        sender = address_of(key)
-        signed = Account.sign_transaction(
-            {
-                "chainId": CHAIN_ID,
-                "nonce": self.chain.nonce(sender, None),
-                "gas": gas,
-                "maxFeePerGas": 10**10,
-                "maxPriorityFeePerGas": 1,
-                "to": self.address if to is None else to,
-                "value": 0,
-                "data": data,
-            },
-            key,
-        )
-        receipt = self.chain.receipt(self.chain.send_raw(bytes(signed.raw_transaction)))
-        if not receipt.succeeded:
-            raise Reverted
-        return receipt
-
-    def send(self, key: bytes, signature: str, *arguments) -> Receipt:
-        return self.transact(key, calldata(signature, *arguments))
-
-    def ask(self, signature: str, *arguments, answer: str):
-        return decode([answer], self.chain.call(self.address, calldata(signature, *arguments), None))[0]
-
-    def mint(self, *items: MintItem, key: bytes = MINTER) -> Receipt:
-        return self.transact(key, calls.encode_mint_many(items))
-
-    def skips(self, receipt: Receipt) -> dict[int, SkipReason]:
-        return calls.purchase_skips(receipt.logs, self.address)
-
-    def balance(self, holder: str, token_id: int = EDITION) -> int:
-        return self.ask("balanceOf(address,uint256)", holder, token_id, answer="uint256")
-
-    def minted(self, token_id: int = EDITION) -> int:
-        return self.ask("minted(uint256)", token_id, answer="uint256")
-
-    def receiver(self, mode: int) -> str:
-        receipt = self.transact(OWNER, receiver_bytecode() + encode(["uint256"], [mode]), to=b"")
-        return receipt.contract_address
 
 
 @pytest.fixture
 def goods(tmp_path: Path):
     chain = EvmChain(tmp_path / "chain.sqlite3")
-    chain.fund([address_of(key) for key in (OWNER, MINTER, HOLDER, STRANGER)])
-    contract = Goods(chain)
-    data = deployment_data(load_artifact(), base_uri="https://goods.example/{id}.json", royalty_bps=500)
-    receipt = contract.transact(OWNER, data, to=b"", gas=DEPLOY_GAS)
-    contract.address = receipt.contract_address
-    assert contract.address == create_address(address_of(OWNER), 0)
-    contract.transact(OWNER, calls.encode_set_minter(address_of(MINTER), True))
-    contract.transact(MINTER, calls.encode_define(Definition(EDITION, calls.OPEN_EDITION, "ipfs://seven")))
-    yield contract
+    yield open_goods(chain)
     chain.close()
-
-
-def person(number: int) -> str:
-    return to_checksum_address(keccak(number.to_bytes(4, "big"))[:20])
 
 
 # The committed build
@@ -489,6 +385,17 @@ def test_every_serial_exists_once(goods):
     assert goods.skips(receipt) == {2: SkipReason.SOLD_OUT}
 
 
+@pytest.mark.parametrize("amount", [0, 2, 2**256 - 1])
+@pytest.mark.parametrize("encoder", [calls.encode_mint, lambda item: calls.encode_mint_many([item])])
+def test_numbered_copy_is_minted_as_one(goods, amount, encoder):
+    goods.transact(MINTER, calls.encode_define(Definition(9, calls.OPEN_EDITION)))
+    copy = calls.numbered_token_id(9, 2)
+    receipt = goods.transact(MINTER, encoder(MintItem(1, person(1), copy, amount)))
+    assert goods.skips(receipt) == {1: SkipReason.SOLD_OUT}
+    assert goods.skips(goods.transact(MINTER, encoder(MintItem(1, person(1), copy, 1)))) == {}
+    assert (goods.minted(copy), goods.minted(9)) == (1, 1)
+
+
 def test_numbered_and_plain_copies_share_the_cap(goods):
     goods.transact(MINTER, calls.encode_define(Definition(9, 2)))
     receipt = goods.mint(
@@ -506,16 +413,6 @@ def test_numbered_copy_of_an_undefined_edition_is_skipped(goods):
 
 
 # Returns
-
-
-def signed_return(goods, purchase_id, *, key=HOLDER, holder=HOLDER, token_id=EDITION, amount=1, **changes):
-    values = {"purchase_id": purchase_id, "token_id": token_id, "amount": amount}
-    values["deadline_s"] = changes.pop("deadline_s", int(time.time()) + 3600)
-    digest = calls.return_digest(
-        changes.pop("chain_id", CHAIN_ID), changes.pop("contract", goods.address), **values
-    )
-    signature = PrivateKey(key).sign_msg_hash(digest).to_bytes()
-    return SignedReturn.from_signature(signature, holder=address_of(holder), **{**values, **changes})
 
 
 def returned(goods, purchase_id):

@@ -12,8 +12,13 @@
 
      Token ids below 2**191 are editions. A numbered copy of an edition is the token
      (1 << 255) | (edition << 64) | serial; it counts towards its edition's cap and exists once.
+
+     There is no proxy and no way to change this code. Vyper takes NatSpec on functions only, so what an event or a
+     public variable means stands in the comment before it.
+@custom:standard ERC-1155 with its Metadata URI extension, ERC-165, ERC-2981, EIP-712
 """
 
+# What a recipient with code must answer (ERC-1155, "ERC-1155 Token Receiver").
 interface IERC1155Receiver:
     def onERC1155Received(
         _operator: address, _from: address, _id: uint256, _value: uint256, _data: Bytes[1024]
@@ -27,6 +32,7 @@ interface IERC1155Receiver:
     ) -> bytes4: nonpayable
 
 
+# Tokens moved, or came into being if `_from` is the zero address (ERC-1155).
 event TransferSingle:
     _operator: indexed(address)
     _from: indexed(address)
@@ -35,6 +41,7 @@ event TransferSingle:
     _value: uint256
 
 
+# Tokens of several ids moved at once (ERC-1155).
 event TransferBatch:
     _operator: indexed(address)
     _from: indexed(address)
@@ -43,63 +50,76 @@ event TransferBatch:
     _values: DynArray[uint256, 64]
 
 
+# An owner allowed an operator to move all its tokens here, or took that back (ERC-1155).
 event ApprovalForAll:
     _owner: indexed(address)
     _operator: indexed(address)
     _approved: bool
 
 
+# The metadata address of an edition is now this (ERC-1155). A new base URI has no event.
 event URI:
     _value: String[256]
     _id: indexed(uint256)
 
 
+# An edition exists from now on, with this cap for ever.
 event Defined:
     id: indexed(uint256)
     max_supply: uint256
 
 
+# An edition in `define_many` existed already; nothing of it changed.
 event DefinitionSkipped:
     id: indexed(uint256)
 
 
+# A purchase number is used up and its tokens are its recipient's.
 event PurchaseMinted:
     purchase_id: indexed(uint256)
 
 
+# A purchase was left out; the reasons are listed below.
 event PurchaseSkipped:
     purchase_id: indexed(uint256)
     reason: uint256
 
 
+# The tokens of a purchase went from this holder to the treasury, with the holder's signature.
 event PurchaseReturned:
     purchase_id: indexed(uint256)
     holder: indexed(address)
 
 
+# An account may mint from now on, or may not any more.
 event MinterSet:
     account: indexed(address)
     enabled: bool
 
 
+# Minting, returns and transfers stopped, or go on.
 event PausedSet:
     paused: bool
 
 
+# Returned tokens go here from now on; zero stands for the owner of the day.
 event TreasurySet:
     treasury: indexed(address)
 
 
+# What ERC-2981 answers from now on; a zero receiver stands for the owner of the day.
 event RoyaltySet:
     receiver: indexed(address)
     basis_points: uint256
 
 
+# The owner offered the ownership, or withdrew the offer if the candidate is zero.
 event OwnershipOffered:
     owner: indexed(address)
     candidate: indexed(address)
 
 
+# The ownership changed (the event of ERC-173). Who may mint did not change with it.
 event OwnershipTransferred:
     previous_owner: indexed(address)
     new_owner: indexed(address)
@@ -145,12 +165,18 @@ RETURN_TYPE: constant(bytes32) = keccak256(
 NAME_HASH: constant(bytes32) = keccak256("Vitrine Goods")
 VERSION_HASH: constant(bytes32) = keccak256("1")
 
+# The name of the collection, and of the domain of its signatures (EIP-712).
 name: public(constant(String[13])) = "Vitrine Goods"
 
+# Who administers: minters, pause, treasury, royalty and addresses of metadata. Cannot move anybody's tokens.
 owner: public(address)
+# Whom the ownership is offered to, or zero.
 pending_owner: public(address)
+# Who may define, mint and carry out signed returns.
 is_minter: public(HashMap[address, bool])
+# Whether minting, returns and transfers are stopped.
 paused: public(bool)
+# Whether an owner allowed an operator to move all its tokens here (ERC-1155).
 isApprovedForAll: public(HashMap[address, HashMap[address, bool]])
 
 _balances: HashMap[uint256, HashMap[address, uint256]]
@@ -169,6 +195,7 @@ _royalty_bps: uint256
 @deploy
 def __init__(base_uri: String[256], treasury: address, royalty_receiver: address, royalty_bps: uint256):
     """
+    @notice The sender becomes owner and first minter.
     @param base_uri Answered by `uri` for items without their own.
     @param treasury Where returned tokens go; zero stands for the owner of the day.
     @param royalty_receiver Whom ERC-2981 names; zero stands for the owner of the day.
@@ -209,7 +236,9 @@ def _only_running():
 @external
 def transfer_ownership(candidate: address):
     """
-    @notice Offer the ownership; nothing changes before the candidate accepts. Zero withdraws the offer.
+    @notice Offer the ownership; nothing changes before the candidate accepts.
+    @dev Only the owner. The ownership cannot be given up.
+    @param candidate Who may accept; zero withdraws the offer.
     """
     self._only_owner()
     self.pending_owner = candidate
@@ -218,6 +247,10 @@ def transfer_ownership(candidate: address):
 
 @external
 def accept_ownership():
+    """
+    @notice Take the ownership that was offered to the sender.
+    @dev The previous owner stays a minter if it was one: follow with `set_minter`.
+    """
     assert msg.sender == self.pending_owner, "owner"
     log OwnershipTransferred(previous_owner=self.owner, new_owner=msg.sender)
     self.owner = msg.sender
@@ -226,6 +259,12 @@ def accept_ownership():
 
 @external
 def set_minter(account: address, enabled: bool):
+    """
+    @notice Let an account define, mint and return, or stop it.
+    @dev Only the owner.
+    @param account The minter.
+    @param enabled False takes the role away.
+    """
     self._only_owner()
     self.is_minter[account] = enabled
     log MinterSet(account=account, enabled=enabled)
@@ -235,6 +274,8 @@ def set_minter(account: address, enabled: bool):
 def set_paused(enabled: bool):
     """
     @notice Stop or resume minting, returns and transfers.
+    @dev Only the owner. Approvals and definitions go on.
+    @param enabled True stops.
     """
     self._only_owner()
     self.paused = enabled
@@ -243,6 +284,11 @@ def set_paused(enabled: bool):
 
 @external
 def set_treasury(account: address):
+    """
+    @notice Choose where returned tokens go from now on.
+    @dev Only the owner. An account with code must accept ERC-1155 tokens, or no return succeeds.
+    @param account The treasury; zero stands for the owner of the day.
+    """
     self._only_owner()
     self._treasury = account
     log TreasurySet(treasury=account)
@@ -250,6 +296,13 @@ def set_treasury(account: address):
 
 @external
 def set_royalty(receiver: address, basis_points: uint256):
+    """
+    @notice Choose what `royaltyInfo` answers for every token.
+    @dev Only the owner.
+    @param receiver Whom to pay; zero stands for the owner of the day.
+    @param basis_points Hundredths of a percent of the price, at most 10,000.
+    @custom:standard ERC-2981
+    """
     self._only_owner()
     assert basis_points <= 10_000, "royalty"
     self._royalty_receiver = receiver
@@ -259,6 +312,11 @@ def set_royalty(receiver: address, basis_points: uint256):
 
 @external
 def set_base_uri(text: String[256]):
+    """
+    @notice Change the metadata address of all items without their own.
+    @dev Only the owner.
+    @param text The address, in which readers replace {id} by the token id in hexadecimal (ERC-1155 Metadata).
+    """
     self._only_owner()
     self._base_uri = text
 
@@ -267,6 +325,10 @@ def set_base_uri(text: String[256]):
 def set_uri(id: uint256, text: String[256]):
     """
     @notice Correct the metadata address of an edition.
+    @dev Only the owner.
+    @param id An edition that is defined.
+    @param text The address; empty for the base URI.
+    @custom:standard ERC-1155 Metadata URI
     """
     self._only_owner()
     assert self._supply[id] != 0, "undefined"
@@ -292,6 +354,7 @@ def _define(id: uint256, max_supply: uint256, uri: String[256]):
 def define(id: uint256, max_supply: uint256, uri: String[256]):
     """
     @notice Define an edition, once and for ever.
+    @dev Only minters. An address of metadata is the one thing that can be corrected, by the owner.
     @param id Below 2**191.
     @param max_supply Most tokens there will ever be; 2**128 - 1 for an open edition.
     @param uri Metadata address; empty for the base URI.
@@ -309,6 +372,10 @@ def define_many(
 ):
     """
     @notice Define editions as `define` does, leaving those alone that exist, so that a repeated import is harmless.
+    @dev Only minters. The arrays are of equal length, at most 256.
+    @param ids The editions.
+    @param max_supplies Their caps.
+    @param uris Their metadata addresses.
     """
     self._only_minter()
     assert len(ids) == len(max_supplies) and len(ids) == len(uris), "length"
@@ -334,6 +401,11 @@ def _serial_taken(edition: uint256, serial: uint256) -> bool:
 @external
 @view
 def is_defined(id: uint256) -> bool:
+    """
+    @notice Whether an edition, or the edition of a numbered copy, exists.
+    @param id An edition or a numbered copy.
+    @return True if it was defined.
+    """
     return self._supply[self._edition(id)] != 0
 
 
@@ -342,6 +414,8 @@ def is_defined(id: uint256) -> bool:
 def max_supply(id: uint256) -> uint256:
     """
     @notice The cap of an edition; 1 for a numbered copy within its edition's range, else 0.
+    @param id An edition or a numbered copy.
+    @return Most tokens of it there will ever be; 2**128 - 1 for an open edition, 0 for an undefined one.
     """
     cap: uint256 = self._supply[self._edition(id)] >> 128
     if id < NUMBERED:
@@ -355,6 +429,8 @@ def max_supply(id: uint256) -> uint256:
 def minted(id: uint256) -> uint256:
     """
     @notice Tokens ever minted of an edition, its numbered copies included; 0 or 1 for a numbered copy.
+    @param id An edition or a numbered copy.
+    @return A count that never falls: nothing is burned.
     """
     if id < NUMBERED:
         return self._supply[id] & UINT128_MAX
@@ -365,7 +441,10 @@ def minted(id: uint256) -> uint256:
 @view
 def uri(id: uint256) -> String[256]:
     """
-    @notice Metadata address (ERC-1155 Metadata URI); a numbered copy answers with its edition's.
+    @notice Metadata address; a numbered copy answers with its edition's.
+    @param id Any token id.
+    @return The address; the base URI for items without their own.
+    @custom:standard ERC-1155 Metadata URI
     """
     edition: uint256 = self._edition(id)
     if len(self._uris[edition]) > 0:
@@ -479,10 +558,12 @@ def _mint(purchase_id: uint256, to: address, id: uint256, amount: uint256):
 def mint(purchase_id: uint256, to: address, id: uint256, amount: uint256):
     """
     @notice Mint one purchase, or skip it with the reason in an event.
+    @dev Only minters.
     @param purchase_id Its number; a number mints at most once.
     @param to The recipient. One with code must answer onERC1155Received within a fixed allowance of gas.
     @param id An edition or a numbered copy.
     @param amount At least 1, and 1 for a numbered copy.
+    @custom:standard ERC-1155, "Mint/create and burn/destroy rules"
     """
     self._only_minter()
     self._only_running()
@@ -498,6 +579,12 @@ def mint_many(
 ):
     """
     @notice Mint many purchases, each as `mint` does; one that cannot be minted never fails its neighbours.
+    @dev Only minters. The arrays are of equal length, at most 256.
+    @param purchase_ids The purchase numbers.
+    @param tos The recipient of each.
+    @param ids The edition or numbered copy of each.
+    @param amounts How many of each.
+    @custom:standard ERC-1155, "Mint/create and burn/destroy rules"
     """
     self._only_minter()
     self._only_running()
@@ -556,7 +643,15 @@ def _store_word(word_at: uint256, word: uint256):
 @external
 def mint_isolated(operator: address, purchase_id: uint256, to: address, id: uint256, amount: uint256) -> bool:
     """
-    @dev Only for this contract itself, see `_mint`. False if sold out; reverts if the recipient refuses.
+    @notice Mint one purchase to a recipient with code; reverts if the recipient refuses.
+    @dev Only for this contract itself, see `_mint`.
+    @param operator Who minted, as the events and the recipient are told.
+    @param purchase_id Its number, not yet used.
+    @param to The recipient.
+    @param id An edition or a numbered copy.
+    @param amount How many.
+    @return False if sold out.
+    @custom:standard ERC-1155, onERC1155Received
     """
     assert msg.sender == self, "self"
     if not self._take(id, amount):
@@ -569,12 +664,22 @@ def mint_isolated(operator: address, purchase_id: uint256, to: address, id: uint
 @external
 @view
 def is_minted(purchase_id: uint256) -> bool:
+    """
+    @notice Whether a purchase number is used up.
+    @param purchase_id Any number.
+    @return True from its mint on, for ever.
+    """
     return self._is_set(self._minted_words[purchase_id >> 8], purchase_id)
 
 
 @external
 @view
 def are_minted(purchase_ids: DynArray[uint256, MAX_BATCH]) -> DynArray[bool, MAX_BATCH]:
+    """
+    @notice `is_minted` of up to 256 numbers.
+    @param purchase_ids The numbers.
+    @return One answer each, in their order.
+    """
     flags: DynArray[bool, MAX_BATCH] = []
     for number: uint256 in purchase_ids:
         flags.append(self._is_set(self._minted_words[number >> 8], number))
@@ -587,6 +692,10 @@ def are_minted(purchase_ids: DynArray[uint256, MAX_BATCH]) -> DynArray[bool, MAX
 @external
 @view
 def treasury() -> address:
+    """
+    @notice Where returned tokens go.
+    @return The treasury, or the owner where none is set.
+    """
     return self._treasury_or_owner()
 
 
@@ -606,6 +715,11 @@ def _domain_separator() -> bytes32:
 @external
 @view
 def DOMAIN_SEPARATOR() -> bytes32:
+    """
+    @notice The domain that signatures of returns are bound to: this contract on this chain.
+    @return The hash of the domain.
+    @custom:standard EIP-712
+    """
     return self._domain_separator()
 
 
@@ -669,7 +783,7 @@ def return_to_treasury(
 ):
     """
     @notice Move a purchase back to the treasury with its holder's signature, so that the holder needs no gas.
-    @dev A purchase returns at most once; a repeat is skipped with an event. The contract does not store what a
+    @dev Only minters. A purchase returns at most once; a repeat is skipped with an event. The contract does not store what a
          purchase held: the signature over id and amount, and the minter, answer for that.
     @param purchase_id A minted purchase number.
     @param holder Who signed ReturnToTreasury (EIP-712) and holds the tokens.
@@ -679,6 +793,7 @@ def return_to_treasury(
     @param v 27 or 28.
     @param r First half of the signature.
     @param s Second half, in its lower form.
+    @custom:standard EIP-712; EIP-2 for the lower form
     """
     self._only_minter()
     self._only_running()
@@ -706,6 +821,16 @@ def return_many(
 ):
     """
     @notice Return many purchases as `return_to_treasury` does; what cannot be returned is skipped with its reason.
+    @dev Only minters. The arrays are of equal length, at most 256. A treasury that refuses fails the whole call.
+    @param purchase_ids Minted purchase numbers.
+    @param holders Who signed each and holds its tokens.
+    @param ids The token of each.
+    @param amounts How many of each.
+    @param deadlines Last second of each signature, since the epoch.
+    @param vs 27 or 28 each.
+    @param rs First halves of the signatures.
+    @param ss Second halves, in their lower form.
+    @custom:standard EIP-712; EIP-2 for the lower form
     """
     self._only_minter()
     self._only_running()
@@ -725,12 +850,22 @@ def return_many(
 @external
 @view
 def is_returned(purchase_id: uint256) -> bool:
+    """
+    @notice Whether a purchase went back to the treasury.
+    @param purchase_id Any number.
+    @return True from its return on, for ever.
+    """
     return self._is_set(self._returned_words[purchase_id >> 8], purchase_id)
 
 
 @external
 @view
 def are_returned(purchase_ids: DynArray[uint256, MAX_BATCH]) -> DynArray[bool, MAX_BATCH]:
+    """
+    @notice `is_returned` of up to 256 numbers.
+    @param purchase_ids The numbers.
+    @return One answer each, in their order.
+    """
     flags: DynArray[bool, MAX_BATCH] = []
     for number: uint256 in purchase_ids:
         flags.append(self._is_set(self._returned_words[number >> 8], number))
@@ -744,7 +879,10 @@ def are_returned(purchase_ids: DynArray[uint256, MAX_BATCH]) -> DynArray[bool, M
 @view
 def supportsInterface(interface_id: bytes4) -> bool:
     """
-    @notice ERC-165, ERC-1155, its Metadata URI extension, and ERC-2981.
+    @notice Yes to ERC-165, ERC-1155, its Metadata URI extension, and ERC-2981.
+    @param interface_id The selectors of the interface's functions, combined with exclusive or.
+    @return Whether this contract has the interface.
+    @custom:standard ERC-165
     """
     return interface_id in [0x01FFC9A7, 0xD9B67A26, 0x0E89341C, 0x2A55205A]
 
@@ -753,17 +891,30 @@ def supportsInterface(interface_id: bytes4) -> bool:
 @view
 def royaltyInfo(id: uint256, price: uint256) -> (address, uint256):
     """
-    @notice Whom to pay and how much when `id` is resold for `price` (ERC-2981).
+    @notice Whom to pay and how much when a token is resold; the same share for every token.
+    @param id Any token id.
+    @param price The price of the resale, in any unit.
+    @return The receiver, and its share in the same unit, rounded down.
+    @custom:standard ERC-2981
     """
     receiver: address = self._royalty_receiver
     if receiver == empty(address):
         receiver = self.owner
-    return receiver, price * self._royalty_bps // 10_000
+    # In two parts, so that no price is too large to be multiplied. The parts together are the exact share.
+    bps: uint256 = self._royalty_bps
+    return receiver, price // 10_000 * bps + price % 10_000 * bps // 10_000
 
 
 @external
 @view
 def balanceOf(account: address, id: uint256) -> uint256:
+    """
+    @notice How many tokens an account holds.
+    @param account The holder.
+    @param id The token.
+    @return Its balance.
+    @custom:standard ERC-1155
+    """
     return self._balances[id][account]
 
 
@@ -772,6 +923,13 @@ def balanceOf(account: address, id: uint256) -> uint256:
 def balanceOfBatch(
     accounts: DynArray[address, MAX_BATCH], ids: DynArray[uint256, MAX_BATCH]
 ) -> DynArray[uint256, MAX_BATCH]:
+    """
+    @notice `balanceOf` of up to 256 pairs.
+    @param accounts The holders.
+    @param ids The token of each.
+    @return One balance each, in their order.
+    @custom:standard ERC-1155
+    """
     assert len(accounts) == len(ids), "length"
     balances: DynArray[uint256, MAX_BATCH] = []
     for i: uint256 in range(len(ids), bound=MAX_BATCH):
@@ -781,6 +939,12 @@ def balanceOfBatch(
 
 @external
 def setApprovalForAll(operator: address, approved: bool):
+    """
+    @notice Let an operator move all tokens of the sender, those to come included, or take that back.
+    @param operator Who may.
+    @param approved False takes it back.
+    @custom:standard ERC-1155
+    """
     self.isApprovedForAll[msg.sender][operator] = approved
     log ApprovalForAll(_owner=msg.sender, _operator=operator, _approved=approved)
 
@@ -812,6 +976,16 @@ def _ask_receiver(
 
 @external
 def safeTransferFrom(sender: address, to: address, id: uint256, amount: uint256, data: Bytes[1024]):
+    """
+    @notice Move tokens of one id.
+    @dev The sender of the transaction is the holder or an operator of it. Not while paused.
+    @param sender The holder.
+    @param to The recipient. One with code must answer onERC1155Received.
+    @param id The token.
+    @param amount How many.
+    @param data Handed on to the recipient, at most 1,024 bytes.
+    @custom:standard ERC-1155
+    """
     self._check_transfer(sender, to)
     self._move(sender, to, id, amount)
     log TransferSingle(_operator=msg.sender, _from=sender, _to=to, _id=id, _value=amount)
@@ -826,6 +1000,16 @@ def safeBatchTransferFrom(
     amounts: DynArray[uint256, MAX_TRANSFER_BATCH],
     data: Bytes[1024],
 ):
+    """
+    @notice Move tokens of up to 64 ids, all or nothing.
+    @dev The sender of the transaction is the holder or an operator of it. Not while paused.
+    @param sender The holder.
+    @param to The recipient. One with code must answer onERC1155BatchReceived.
+    @param ids The tokens.
+    @param amounts How many of each.
+    @param data Handed on to the recipient, at most 1,024 bytes.
+    @custom:standard ERC-1155
+    """
     self._check_transfer(sender, to)
     assert len(ids) == len(amounts), "length"
     for i: uint256 in range(len(ids), bound=MAX_TRANSFER_BATCH):
