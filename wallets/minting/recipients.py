@@ -20,7 +20,7 @@ _REMEMBERED = 10_000
 _GOOD_FOR_S = 600.0
 
 _UNKNOWN = Statement(
-    select(mint.c.leg_id, mint.c.recipient)
+    select(mint.c.leg_id, mint.c.recipient, mint.c.attempts)
     .where(mint.c.state == MintState.QUEUED.value, mint.c.receiver == Receiver.UNKNOWN.value)
     .order_by(mint.c.queued_at_ms)
     .limit(_AT_ONCE)
@@ -39,7 +39,8 @@ _SORT = Statement(
 class Recipients:
     """Asks the chain once per address and remembers the answer for ten minutes.
 
-    A wrong "no code" is harmless: the contract isolates every recipient with code, wherever it is in a batch.
+    A wrong "no code" is nearly harmless: the contract isolates every recipient with code, wherever it is in a
+    batch, and reverts as a whole if the batch has not the gas for that. Then such recipients go alone.
     """
 
     def __init__(self, client: ChainClient, store: Store) -> None:
@@ -52,8 +53,17 @@ class Recipients:
         unknown: list[Any] = await self._store.read(lambda reader: reader.rows(_UNKNOWN))
         if not unknown:
             return 0
-        kinds = {address: await self._kind(address) for address in {row.recipient for row in unknown}}
-        found = [{"leg_id_": row.leg_id, "receiver": kinds[row.recipient].value} for row in unknown]
+        # What was in a batch that was reverted goes alone, whatever the chain says of it now: a wallet that
+        # gets code after it was asked about (EIP-7702), and burns gas, spoils one batch and no second.
+        fresh = {row.recipient for row in unknown if not row.attempts}
+        kinds = {address: await self._kind(address) for address in fresh}
+        found = [
+            {
+                "leg_id_": row.leg_id,
+                "receiver": (Receiver.CODE if row.attempts else kinds[row.recipient]).value,
+            }
+            for row in unknown
+        ]
         await self._store.write(lambda uow: _record(uow, found), lane=Lane.BACKGROUND)
         return len(unknown)
 

@@ -25,6 +25,7 @@ from wallets.minting.chain.port import (
     InsufficientFunds,
     NonceTooHigh,
     NonceTooLow,
+    Throttled,
 )
 from wallets.minting.contract import calls
 from wallets.minting.contract.artifact import load_artifact
@@ -258,7 +259,8 @@ async def test_answer_that_is_not_json_rpc_is_unavailable(body):
         ("replacement transaction underpriced", -32000, FeeTooLow),
         ("max fee per gas less than block base fee: address 0x", -32000, FeeTooLow),
         ("insufficient funds for gas * price + value", -32000, InsufficientFunds),
-        ("daily request limit exceeded", -32005, ChainUnavailable),
+        ("daily request limit exceeded", -32005, Throttled),
+        ("rate limit reached", 429, Throttled),
         ("internal error", -32603, ChainUnavailable),
         ("something new", -32000, ChainRefused),
     ],
@@ -272,6 +274,6 @@ def test_every_error_has_a_code_of_its_own_and_retry_advice():
         return [kind, *(found for child in kind.__subclasses__() for found in tree(child))]
 
     kinds = tree(ChainError)
-    assert len({kind.stable_code for kind in kinds}) == len(kinds) == 9
+    assert len({kind.stable_code for kind in kinds}) == len(kinds) == 10
     assert ChainUnavailable("x").error_class == "retry"
     assert CallReverted("no").code == "chain.call_reverted"

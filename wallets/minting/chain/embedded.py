@@ -108,6 +108,9 @@ atexit.register(_PROCESS.end)
 class EmbeddedChain:
     """A ChainClient that is its own chain. A block is final when it is mined: depth 0 suffices."""
 
+    mines_on_send = True
+    """`send_raw` answers with the block, and the next request waits for it."""
+
     def __init__(self, path: Path, funded: Sequence[str]) -> None:
         """Use `open`."""
         self._path = path.absolute()
@@ -180,7 +183,7 @@ class EmbeddedChain:
         wei: int = await self._run("balance", address)
         return wei
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+    async def call(self, to: str | None, data: bytes, block: int | None = None) -> bytes:
         """See ChainClient."""
         returned: bytes = await self._run("call", to, data, block)
         return returned

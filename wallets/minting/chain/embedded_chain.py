@@ -57,6 +57,8 @@ GRANT_GWEI = 10**15
 """What a funded account holds at first: a million coins. Gas here costs nobody anything."""
 
 _ZERO = bytes(20)
+_FRESH = to_canonical_address(create_address("0x" + "00" * 20, 0))
+"""Where creation code of a read call runs: nothing is there."""
 # What decoding and recovering the sender raise on bytes that are something else.
 _NOT_A_TRANSACTION = (ValidationError, KeyValidationError, BadSignature, RLPException, ValueError, IndexError)
 _RECEIPTS_KEPT = 256
@@ -153,10 +155,10 @@ class EvmChain:
         base_fee = self._chain.create_header_from_parent(self._chain.get_canonical_head()).base_fee_per_gas
         return Fees(max_fee=2 * base_fee + PRIORITY_FEE, priority_fee=PRIORITY_FEE)
 
-    def call(self, to: str, data: bytes, block: int | None) -> bytes:
-        """Run a read call and drop what it wrote. Raises CallReverted."""
+    def call(self, to: str | None, data: bytes, block: int | None) -> bytes:
+        """Run a read call, or creation code, and drop what it wrote. Raises CallReverted."""
         vm = self._vm(block)
-        target = to_canonical_address(to)
+        target = _FRESH if to is None else to_canonical_address(to)
         computation = vm.execute_bytecode(
             origin=_ZERO,
             gas_price=0,
@@ -164,8 +166,8 @@ class EvmChain:
             to=target,
             sender=_ZERO,
             value=0,
-            data=data,
-            code=vm.state.get_code(target),
+            data=b"" if to is None else data,
+            code=data if to is None else vm.state.get_code(target),
             code_address=target,
         )
         if computation.is_error:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
@@ -26,6 +29,7 @@ from wallets.minting.chain.port import (
     NonceTooHigh,
     NonceTooLow,
     Receipt,
+    Throttled,
 )
 from wallets.minting.chain.reverts import revert_reason
 
@@ -56,15 +60,21 @@ _ERROR_TEXTS: tuple[tuple[str, type[ChainError]], ...] = (
     ("insufficientfunds", InsufficientFunds),
     ("insufficient balance", InsufficientFunds),
     ("upfront cost exceeds", InsufficientFunds),
-    ("limit exceeded", ChainUnavailable),
-    ("too many requests", ChainUnavailable),
+    ("limit exceeded", Throttled),
+    ("too many requests", Throttled),
+    ("rate limit", Throttled),
     ("indexing is in progress", ChainUnavailable),
     ("timeout", ChainUnavailable),
     ("timed out", ChainUnavailable),
 )
-# Internal error, resource unavailable, limit exceeded (EIP-1474): the node's trouble, not the request's.
-_UNAVAILABLE_CODES = frozenset((-32603, -32002, -32005))
+# Internal error and resource unavailable (EIP-1474): the node's trouble, not the request's.
+_UNAVAILABLE_CODES = frozenset((-32603, -32002))
+# "Limit exceeded" of EIP-1474, and the status of HTTP that some providers repeat in the answer.
+_THROTTLED_CODES = frozenset((-32005, 429))
 _REVERT_CODE = 3
+_TOO_MANY_REQUESTS = 429
+_LONGEST_PAUSE_S = 60.0
+"""No answer makes us wait longer than this before we ask again."""
 
 
 class JsonRpcChain:
@@ -79,7 +89,7 @@ class JsonRpcChain:
         self._provider: AsyncHTTPProvider = AsyncHTTPProvider(endpoint, exception_retry_configuration=None)
 
     async def _ask(self, method: str, *params: Any) -> Any:
-        from aiohttp import ClientError
+        from aiohttp import ClientError, ClientResponseError
 
         endpoint_method: RPCEndpoint = method  # type: ignore[assignment]  # a NewType of web3
         try:
@@ -87,6 +97,10 @@ class JsonRpcChain:
                 response = await self._provider.make_request(endpoint_method, params)
         except TimeoutError as error:
             raise ChainUnavailable(f"{method}: no answer within {self._timeout_s} s") from error
+        except ClientResponseError as error:
+            if error.status == _TOO_MANY_REQUESTS:
+                raise Throttled(f"{method}: too many requests", _pause_s(error.headers or {})) from None
+            raise ChainUnavailable(f"{method}: status {error.status}") from None
         except (ClientError, OSError) as error:
             # The cause may name the endpoint, so it is not chained into anything that is logged.
             raise ChainUnavailable(f"{method}: {type(error).__name__}") from None
@@ -111,7 +125,7 @@ class JsonRpcChain:
     async def block_hash(self, number: int) -> bytes | None:
         """See ChainClient."""
         block = await self._ask("eth_getBlockByNumber", hex(number), False)
-        return None if block is None else _bytes(block["hash"])
+        return None if block is None else _bytes(_field(block, "hash"))
 
     async def nonce(self, address: str, block: int | None = None) -> int:
         """See ChainClient."""
@@ -121,9 +135,10 @@ class JsonRpcChain:
         """See ChainClient."""
         return _number(await self._ask("eth_getBalance", address, "latest"))
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+    async def call(self, to: str | None, data: bytes, block: int | None = None) -> bytes:
         """See ChainClient."""
-        return _bytes(await self._ask("eth_call", {"to": to, "data": "0x" + data.hex()}, _tag(block)))
+        asked = {"data": "0x" + data.hex()} if to is None else {"to": to, "data": "0x" + data.hex()}
+        return _bytes(await self._ask("eth_call", asked, _tag(block)))
 
     async def send_raw(self, raw: bytes) -> bytes:
         """See ChainClient."""
@@ -132,23 +147,20 @@ class JsonRpcChain:
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """See ChainClient."""
         found = await self._ask("eth_getTransactionReceipt", "0x" + tx_hash.hex())
-        if found is None or found.get("blockNumber") is None:
+        if found is None or _field(found, "blockNumber") is None:
             return None
-        contract = found.get("contractAddress")
-        return Receipt(
-            tx_hash=_bytes(found["transactionHash"]),
-            block_number=_number(found["blockNumber"]),
-            block_hash=_bytes(found["blockHash"]),
-            succeeded=_number(found["status"]) == 1,
-            gas_used=_number(found["gasUsed"]),
-            contract_address=None if contract is None else to_checksum_address(contract),
-            logs=_logs(found["logs"]),
-        )
+        try:
+            receipt = _receipt(found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ChainUnavailable("the node answered something else than a receipt") from error
+        if receipt.tx_hash != tx_hash:
+            raise ChainUnavailable("the node answered with the receipt of another transaction")
+        return receipt
 
     async def fees(self) -> Fees:
         """See ChainClient. Raises ChainRefused on a chain without EIP-1559."""
         block = await self._ask("eth_getBlockByNumber", "latest", False)
-        if block is None or block.get("baseFeePerGas") is None:
+        if block is None or _field(block, "baseFeePerGas") is None:
             raise ChainRefused("the chain has no base fee (EIP-1559)")
         priority_fee = _number(await self._ask("eth_maxPriorityFeePerGas"))
         return Fees(max_fee=2 * _number(block["baseFeePerGas"]) + priority_fee, priority_fee=priority_fee)
@@ -172,8 +184,28 @@ def _mapped(method: str, error: Any) -> ChainError:
     for words, kind in _ERROR_TEXTS:
         if words in text.lower():
             return kind(f"{method}: {text[:200]}")
+    if code in _THROTTLED_CODES:
+        return Throttled(f"{method}: {text[:200]} ({code})")
     kind = ChainUnavailable if code in _UNAVAILABLE_CODES else ChainRefused
     return kind(f"{method}: {text[:200]} ({code})")
+
+
+def _pause_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After field, given in seconds or as a date (RFC 9110, 10.2.3)."""
+    text = headers.get("Retry-After")
+    if text is None:
+        return None
+    try:
+        pause_s = float(text)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        pause_s = (at - datetime.now(UTC)).total_seconds()
+    return min(max(pause_s, 0.0), _LONGEST_PAUSE_S)
 
 
 def _revert_data(data: Any) -> bytes:
@@ -189,7 +221,26 @@ def _revert_data(data: Any) -> bytes:
 
 
 def _tag(block: int | None) -> str:
-    return "latest" if block is None else hex(block)
+    return "latest" if block is None else hex(max(block, 0))
+
+
+def _field(found: Any, name: str) -> Any:
+    if not isinstance(found, dict):
+        raise ChainUnavailable("the node answered something else than an object")
+    return found.get(name)
+
+
+def _receipt(found: Any) -> Receipt:
+    contract = found.get("contractAddress")
+    return Receipt(
+        tx_hash=_bytes(found["transactionHash"]),
+        block_number=_number(found["blockNumber"]),
+        block_hash=_bytes(found["blockHash"]),
+        succeeded=_number(found["status"]) == 1,
+        gas_used=_number(found["gasUsed"]),
+        contract_address=None if contract is None else to_checksum_address(contract),
+        logs=_logs(found["logs"]),
+    )
 
 
 def _number(quantity: Any) -> int:

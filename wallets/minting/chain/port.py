@@ -8,6 +8,7 @@ Errors::
 
     ChainError                  a VitrineError; ``error_class`` says whether to retry
     +-- ChainUnavailable        no answer: the request may or may not have had its effect; ask again
+    |   +-- Throttled           too many requests: it had no effect; ``retry_after_s`` says when to ask again
     +-- ChainRefused            the node said no
         +-- AlreadyKnown        these very bytes are in the pool or in a block: as good as sent
         +-- NonceTooLow         a transaction with this nonce is in a block, perhaps this one
@@ -44,6 +45,22 @@ class ChainUnavailable(ChainError):  # noqa: N818  # reads as the answer it is
 
     error_class = ErrorClass.RETRY
     stable_code = "chain.unavailable"
+
+
+class Throttled(ChainUnavailable):
+    """The node wants fewer requests (HTTP 429 or its words). It did not do what it was asked.
+
+    ``retry_after_s`` is how long it asked to be left alone, in seconds; None if it did not say.
+    """
+
+    stable_code = "chain.throttled"
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type[ChainError], tuple[object, ...]]:
+        return type(self), (self.message, self.retry_after_s)
 
 
 class ChainRefused(ChainError):  # noqa: N818  # reads as the answer it is
@@ -159,8 +176,11 @@ class ChainClient(Protocol):
         """Balance in wei at the newest block."""
         ...
 
-    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
-        """The return data of a read call, at the newest block or at ``block``. Raises CallReverted."""
+    async def call(self, to: str | None, data: bytes, block: int | None = None) -> bytes:
+        """The return data of a read call, at the newest block or at ``block``. Raises CallReverted.
+
+        Without ``to`` the data are creation code, which is run and leaves nothing.
+        """
         ...
 
     async def send_raw(self, raw: bytes) -> bytes:
