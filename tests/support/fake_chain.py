@@ -70,6 +70,8 @@ class State:
     minted: set[int] = field(default_factory=set)
     returned: set[int] = field(default_factory=set)
     balances: dict[tuple[str, int], int] = field(default_factory=dict)
+    foreign: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+    """Tokens of contracts that are not ours: holder and id, in the order they were made."""
 
 
 @dataclass
@@ -108,6 +110,10 @@ class FakeChain:
         self.lie_about_receipts = False
         """Show receipts of transactions whose block a reorganisation dropped."""
         self.paused = False
+        self.foreign: dict[str, Callable[[State, Pooled, list[Log]], bool]] = {}
+        """Contracts that are not ours, by address; each runs a transaction and says whether it succeeded."""
+        self.gas_used = 21_000
+        """What every transaction costs."""
         self.sent: list[bytes] = []
         self._blocks = [Block(b"\0" * 32, State())]
         self._pool: dict[tuple[str, int], Pooled] = {}
@@ -256,7 +262,7 @@ class FakeChain:
                 block_number=number,
                 block_hash=b"",
                 succeeded=succeeded,
-                gas_used=21_000,
+                gas_used=self.gas_used,
                 contract_address=None,
                 logs=tuple(logs) if succeeded else (),
             )
@@ -284,6 +290,8 @@ class FakeChain:
             state.contracts.add(create_address(tx.sender, tx.nonce))
             state.minters.add(tx.sender)
             return True
+        if tx.to in self.foreign:
+            return self.foreign[tx.to](state, tx, logs)
         name, values = _decoded(tx.data)
         if self.paused or tx.to not in state.contracts or tx.sender not in state.minters:
             return False

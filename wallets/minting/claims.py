@@ -8,15 +8,16 @@ wins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
+from gateway.kernel.documents import encode
 from gateway.kernel.store.statements import Statement, insert_into
 from gateway.kernel.store.unit import Reader, UnitOfWork
-from wallets.minting import gas
+from wallets.minting import budget, gas
 from wallets.minting.contract.calls import (
     OPEN_EDITION,
     Definition,
@@ -43,6 +44,7 @@ from wallets.minting.tables import chain_tx, mint, mint_lane, mint_sequence, tok
 PURCHASE_NUMBERS = "purchase"
 MOST_RETURNS = 100
 MOST_DEFINITIONS = 100
+_MOST_HOLDS = 5
 
 _TAKE_NONCE = Statement(
     update(mint_lane)
@@ -61,6 +63,7 @@ _INSERT_TX = insert_into(chain_tx)
 _QUEUE = Statement(
     select(
         mint.c.leg_id,
+        mint.c.merchant_id,
         mint.c.recipient,
         mint.c.item_number,
         mint.c.serial,
@@ -138,13 +141,24 @@ class BatchBounds:
 
     items: int
     gas: int
+    gas_per_day: int = 0
+    """Gas that the mints of one merchant may use in a day, unless it has a limit of its own; 0: any."""
 
 
 def insert_tx(
-    uow: UnitOfWork, lane: LaneKey, kind: TxKind, contract: str, calldata: bytes, gas_limit: int, nonce: int
+    uow: UnitOfWork,
+    lane: LaneKey,
+    kind: TxKind,
+    contract: str,
+    calldata: bytes,
+    gas_limit: int,
+    nonce: int,
+    gas_shares: Mapping[str, int] | None = None,
 ) -> TxId:
-    """Write a transaction as claimed."""
+    """Write a transaction as claimed; ``gas_shares``, merchants' parts of its limit, are set aside."""
     tx_id = uow.new_id(TxId)
+    if gas_shares:
+        budget.reserve(uow, gas_shares)
     uow.run(
         _INSERT_TX,
         {
@@ -164,6 +178,8 @@ def insert_tx(
             "created_at_ms": uow.now_ms,
             "signed_at_ms": None,
             "ended_at_ms": None,
+            "gas_shares": encode(dict(gas_shares)) if gas_shares else None,
+            "gas_used": None,
         },
     )
     return tx_id
@@ -186,22 +202,58 @@ def claim_mints(
 ) -> TxId | None:
     """Claim the oldest queued mints of defined items into one transaction; None if there are none.
 
-    ``on_claimed`` is told the legs that are claimed for the first time.
+    Those whose merchants have used up their gas of the day are held. ``on_claimed`` is told the legs that are
+    claimed for the first time.
     """
-    limit = 1 if receiver is Receiver.CODE else bounds.items
-    queued = uow.rows(_QUEUE, {"receiver": receiver.value, "limit": limit})
+    single = gas.SINGLE_WITH_CODE if receiver is Receiver.CODE else None
+    asked = {"receiver": receiver.value, "limit": bounds.items if single is None else 1}
+    queued = next_affordable(uow, _QUEUE, asked, bounds, single=lambda row: single)
     if not queued:
         return None
-    if receiver is Receiver.CODE:
-        batch, gas_limit = queued, gas.SINGLE_WITH_CODE
+    if single is not None:
+        batch, gas_limit = queued, single
+        shares = {batch[0].merchant_id: single}
     else:
         batch, gas_limit = gas.fill(queued, bounds.gas)
+        shares = gas.apportion(gas_limit, gas.weights(batch))
         # Neighbours of one edition share its storage words.
         batch.sort(key=lambda row: (row.item_number, row.serial or 0))
-    numbers = _numbers(uow, batch)
+    numbers = purchase_numbers(uow, batch)
     items = [MintItem(numbers[row.leg_id], row.recipient, int(row.token_id), row.amount) for row in batch]
     calldata = encode_mint(items[0]) if len(items) == 1 else encode_mint_many(items)
-    tx_id = insert_tx(uow, lane, TxKind.MINT, contract, calldata, gas_limit, take_nonce(uow, lane))
+    tx_id = insert_tx(uow, lane, TxKind.MINT, contract, calldata, gas_limit, take_nonce(uow, lane), shares)
+    mark_claimed(uow, batch, numbers, tx_id, on_claimed)
+    return tx_id
+
+
+def next_affordable(
+    uow: UnitOfWork,
+    queue: Statement,
+    asked: Mapping[str, Any],
+    bounds: BatchBounds,
+    *,
+    single: Callable[[Any], int | None],
+) -> list[Any]:
+    """Return the first queued mints whose merchants have gas, and hold those before them.
+
+    ``single`` gives the gas limit of a mint that has a transaction to itself.
+    """
+    for _ in range(_MOST_HOLDS):
+        queued = uow.rows(queue, asked)
+        if not queued:
+            return []
+        kept, held = budget.affordable(uow, queued, bounds.gas_per_day, single=single)
+        budget.hold(uow, held)
+        if kept:
+            return kept
+    # The rest of the queue is looked at in the lane's next step.
+    return []
+
+
+def mark_claimed(
+    uow: UnitOfWork, batch: Sequence[Any], numbers: Mapping[str, int], tx_id: TxId, on_claimed: OnClaimed
+) -> None:
+    """Make queued mints part of a transaction, and tell of those that are claimed for the first time."""
     at = uow.now_ms
     uow.run_many(
         _CLAIM_MINT,
@@ -210,7 +262,6 @@ def claim_mints(
     fresh = [row.leg_id for row in batch if row.purchase_number is None]
     if fresh:
         on_claimed(uow, fresh)
-    return tx_id
 
 
 def claim_definitions(uow: UnitOfWork, lane: LaneKey, contract: str, most_gas: int) -> TxId | None:
@@ -257,7 +308,7 @@ def claim_returns(
     return tx_id
 
 
-def _numbers(uow: UnitOfWork, batch: Sequence[Any]) -> dict[str, int]:
+def purchase_numbers(uow: UnitOfWork, batch: Sequence[Any]) -> dict[str, int]:
     """Return the purchase number of every leg: a mint that was claimed before keeps its own."""
     numbers = {row.leg_id: row.purchase_number for row in batch}
     fresh = [leg_id for leg_id, number in numbers.items() if number is None]

@@ -26,6 +26,7 @@ _INSERT_LANE = insert_new(mint_lane)
 _INSERT_SEQUENCE = insert_new(mint_sequence)
 _INSERT_CONTRACT = insert_into(token_contract)
 _LANE = Statement(select(mint_lane).where(mint_lane.c.lane == bindparam("lane")))
+_LANES = Statement(select(mint_lane.c.lane, mint_lane.c.address).order_by(mint_lane.c.lane))
 _CONTRACT = Statement(select(token_contract).where(token_contract.c.chain_id == bindparam("chain_id")))
 _CONTRACTS = Statement(select(token_contract))
 _DEPLOY_AGAIN = contract_move(
@@ -59,6 +60,11 @@ def contract_of(reader: Reader, chain_id: int) -> Contract | None:
 def contracts(reader: Reader) -> list[Contract]:
     """Return the contracts of all chains this database has minted on."""
     return [Contract(row.chain_id, row.address, ContractState(row.state)) for row in reader.rows(_CONTRACTS)]
+
+
+def lane_addresses(reader: Reader) -> list[tuple[str, str]]:
+    """Return every lane's name and the address of its key."""
+    return [(row.lane, row.address) for row in reader.rows(_LANES)]
 
 
 def prepare_lanes(uow: UnitOfWork, nonces: Mapping[LaneKey, int]) -> None:

@@ -6,7 +6,7 @@ numbered copies; another edition costs its own storage words on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 BASE = 100_000
@@ -17,6 +17,9 @@ SINGLE_WITH_CODE = 400_000
 """One recipient with code: what the contract lets it burn, the reserve it insists on, and our own writes."""
 RETURN = 60_000
 """More than is charged in the end: clearing the holder's balance is refunded only after the call."""
+OWN_CALL = 300_000
+"""One mint on a merchant's own contract that names no limit: what contracts of the common libraries need,
+with an enumerable collection and a recipient that runs code."""
 DEFINITION = 60_000
 URI_WORD = 25_000
 SET_MINTER = 100_000
@@ -41,3 +44,27 @@ def fill(queued: Sequence[Any], most: int) -> tuple[list[Any], int]:
         editions.add(row.item_number)
         chosen.append(row)
     return chosen, total
+
+
+def weights(chosen: Sequence[Any]) -> dict[str, int]:
+    """Return what the items of a batch are estimated to need, by merchant, without what they share."""
+    found: dict[str, int] = {}
+    editions: set[int] = set()
+    for row in chosen:
+        needed = MINT if row.item_number in editions else MINT + EDITION
+        editions.add(row.item_number)
+        found[row.merchant_id] = found.get(row.merchant_id, 0) + needed
+    return found
+
+
+def apportion(total: int, weighed: Mapping[str, int]) -> dict[str, int]:
+    """Share gas out in proportion to what each needs; the parts sum to ``total`` exactly.
+
+    What division leaves over goes, one by one, to those with the largest remainder.
+    """
+    whole = sum(weighed.values())
+    parts = {name: divmod(total * weight, whole) for name, weight in weighed.items()}
+    left = total - sum(quotient for quotient, _ in parts.values())
+    by_remainder = sorted(parts, key=lambda name: (-parts[name][1], name))
+    extra = set(by_remainder[:left])
+    return {name: quotient + (name in extra) for name, (quotient, _) in parts.items()}

@@ -4,7 +4,8 @@
 
 Everything the loop goes by is in rows, so a process may end at any line: the next one signs what was claimed,
 sends again what was signed, in nonce order, and settles what is in blocks. While transactions wait for their
-blocks, the queue collects the next batch.
+blocks, the queue collects the next batch, and while one is being sent or settled, the next is claimed and
+signed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from gateway.kernel.errors import VitrineError
 from gateway.kernel.store.unit import Lane, Store, Unit
-from wallets.minting import claims
+from wallets.minting import budget, claims
+from wallets.minting.carrying import Carrier
 from wallets.minting.chain.port import ChainClient
 from wallets.minting.claims import BatchBounds, LaneKey
 from wallets.minting.contract.calls import SignedReturn, return_digest
@@ -27,11 +30,10 @@ from wallets.minting.model import (
     OnOutcomes,
     Receiver,
     TxId,
-    TxState,
 )
+from wallets.minting.own_claims import claim_own_mint
 from wallets.minting.recipients import Recipients
-from wallets.minting.records import TxView
-from wallets.minting.sender import FeeLimitReachedError, Sender, StoredBytes
+from wallets.minting.sender import FeeLimitReachedError, Sender
 from wallets.minting.settle import Settler
 from wallets.minting.waiting import LaneDuties, Waiting, what_waits
 from wallets.signer import Signer
@@ -40,8 +42,10 @@ log = structlog.get_logger(__name__)
 
 _IDLE_S = 2.0
 """Look at the queue at least so often: another node's requests make no signal here."""
+_RELEASE_S = 1.0
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 30.0
+_CLAIMING, _SENDING = "claiming", "sending"
 
 
 class MintLane:
@@ -66,23 +70,30 @@ class MintLane:
         self.key = key
         self._duties = duties
         self._on_claimed = on_claimed
-        self._sender = Sender(client, signer, store, settings, key)
         self._settler = Settler(client, store, settings, key, on_outcomes)
+        sender = Sender(client, signer, store, settings, key)
+        self._carrier = Carrier(client, settings, key, sender, self._settler)
         self._recipients = Recipients(client, store)
-        self._bounds = BatchBounds(settings.batch_items, settings.batch_gas)
-        self._sent_at: dict[str, float] = {}
-        """When this process last sent a transaction. Empty at first, so a start sends what is open."""
+        self._bounds = BatchBounds(settings.batch_items, settings.batch_gas, settings.gas_per_day)
         self._collecting_since: float | None = None
         self._claims_not_before = 0.0
         self._returns_not_before = 0.0
-        self._polled_at = 0.0
-        self._failures = 0
+        self._release_not_before = 0.0
+        self._own_was_last = False
+        self._errors: dict[str, str] = {}
+        """What each of the two works of `run` is backing off from."""
         self._wake = asyncio.Event()
+        self._signed = asyncio.Event()
+        self._settled = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopping = False
         self.contract: str | None = None
         """Set once the contract stands and this lane's key may mint; until then nothing is claimed."""
-        self.last_error: str | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """What the lane is backing off from."""
+        return next(iter(self._errors.values()), None)
 
     def wake(self) -> None:
         """Something may have been queued."""
@@ -93,37 +104,90 @@ class MintLane:
     def stop(self) -> None:
         """End `run` after the step at hand."""
         self._stopping = True
-        self._stopped.set()
-        self._wake.set()
+        for event in (self._stopped, self._wake, self._signed, self._settled):
+            event.set()
 
     async def run(self) -> None:
-        """Work until `stop`. Failures of the chain, the signer or the store slow it down and lose nothing."""
-        while not self._stopping:
-            self._wake.clear()
-            try:
-                wait_s, wakeable = await self.step()
-                self._failures = 0
-                self.last_error = None
-            except Exception as error:
-                self._failures += 1
-                self.last_error = repr(error)
-                expected = isinstance(error, VitrineError | FeeLimitReachedError)
-                log.warning(
-                    "mint.lane_waits",
-                    lane=self.key.name,
-                    failures=self._failures,
-                    error=repr(error),
-                    exc_info=not expected,
-                )
-                wait_s, wakeable = _delay_s(self._failures), False
-            await self._pause(wait_s, wakeable)
+        """Work until `stop`. Failures of the chain, the signer or the store slow it down and lose nothing.
+
+        Two works at once: one claims and signs, the other settles and sends what is signed.
+        """
+        await asyncio.gather(
+            self._repeat(_CLAIMING, self._claim_and_sign, self._wake, self._settled),
+            self._repeat(_SENDING, self._settle_and_send, self._signed, self._signed),
+        )
 
     async def step(self) -> tuple[float, bool]:
         """Do what can be done now. Returns the longest wait in seconds and whether a wake-up ends it."""
         view = await self._look()
-        if view.txs and await self._carry_out(view):
+        if await self._carrier.sign(view):
             view = await self._look()
+        if await self._carrier.send_and_settle(view):
+            self._slow_down()
+            view = await self._look()
+        return await self._claim_or_wait(view)
+
+    async def _repeat(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[tuple[float, bool]]],
+        wake: asyncio.Event,
+        moved: asyncio.Event,
+    ) -> None:
+        """Do one of the works until `stop`. A pause ends with ``wake`` if it is wakeable, else ``moved``."""
+        failures = 0
+        while not self._stopping:
+            wake.clear()
+            moved.clear()
+            try:
+                wait_s, wakeable = await work()
+                failures = 0
+                self._errors.pop(name, None)
+            except Exception as error:
+                failures += 1
+                self._errors[name] = repr(error)
+                expected = isinstance(error, VitrineError | FeeLimitReachedError)
+                log.warning(
+                    "mint.lane_waits",
+                    lane=self.key.name,
+                    failures=failures,
+                    error=repr(error),
+                    exc_info=not expected,
+                )
+                await self._pause(_delay_s(failures), self._stopped)
+            else:
+                await self._pause(wait_s, wake if wakeable else moved)
+
+    async def _claim_and_sign(self) -> tuple[float, bool]:
+        view = await self._look()
+        if await self._carrier.sign(view):
+            try:
+                view = await self._look()
+                await self._carrier.send_signed(view)
+            finally:
+                self._signed.set()
+        return await self._claim_or_wait(view)
+
+    async def _settle_and_send(self) -> tuple[float, bool]:
+        view = await self._store.read(lambda reader: what_waits(reader, self.key.name, None, 0))
+        if await self._carrier.settle_and_send(view):
+            self._slow_down()
+            # There may be room for another claim.
+            self._settled.set()
+            self._wake.set()
+            return 0.0, True
+        return min(self._carrier.pause_s(view), _IDLE_S), True
+
+    def _slow_down(self) -> None:
+        """Do not burn gas in a tight loop on a paused contract, or on a batch that cannot run."""
+        if self._settler.reverted:
+            now = asyncio.get_running_loop().time()
+            self._claims_not_before = now + _delay_s(self._settler.reverted)
+
+    async def _claim_or_wait(self, view: Waiting) -> tuple[float, bool]:
         if view.unsorted and await self._recipients.sort():
+            return 0.0, False
+        if view.held and await self._release():
             return 0.0, False
         if await self._claim(view):
             return 0.0, False
@@ -135,57 +199,6 @@ class MintLane:
             lambda reader: what_waits(reader, self.key.name, duties, self._bounds.items)
         )
 
-    # Carrying out what was claimed
-
-    async def _carry_out(self, view: Waiting) -> bool:
-        """Sign, send and settle open transactions in nonce order; says whether anything changed."""
-        now = asyncio.get_running_loop().time()
-        claimed = any(tx.state is TxState.CLAIMED for tx in view.txs)
-        if not claimed and now - self._polled_at < self._settings.poll_ms / 1000:
-            return False
-        self._polled_at = now
-        # What is in a block or ended needs no sending; should it be reopened, it is sent again at once.
-        signed = {tx.tx_id for tx in view.txs if tx.state is TxState.SIGNED}
-        self._sent_at = {tx_id: at for tx_id, at in self._sent_at.items() if tx_id in signed}
-        nonce = await self._client.nonce(self.key.address)
-        accepted = True
-        for tx in view.txs:
-            if tx.state is TxState.CLAIMED:
-                stored = await self._sender.sign(tx.tx_id)
-                if stored is not None and accepted:
-                    accepted = await self._send(stored)
-            elif tx.state is TxState.SIGNED and nonce <= tx.nonce and accepted:
-                accepted = await self._send_again(tx, nonce, view.now_ms)
-        if claimed:
-            view = await self._look()
-        sent = [tx for tx in view.txs if tx.state is not TxState.CLAIMED]
-        settled = await self._settler.settle(sent, await self._client.nonce(self.key.address), view.now_ms)
-        if settled and self._settler.reverted:
-            # A paused contract, or a batch that cannot run: do not burn gas on it in a tight loop.
-            self._claims_not_before = now + _delay_s(self._settler.reverted)
-        return claimed or settled
-
-    async def _send(self, stored: StoredBytes) -> bool:
-        accepted = await self._sender.send(stored)
-        if accepted:
-            self._sent_at[stored.tx_id] = asyncio.get_running_loop().time()
-        return accepted
-
-    async def _send_again(self, tx: TxView, nonce: int, now_ms: int) -> bool:
-        """Send what this process has not sent lately; raise the fee of what is stuck in front."""
-        last = self._sent_at.get(tx.tx_id)
-        now = asyncio.get_running_loop().time()
-        if last is not None and now - last < self._settings.rebroadcast_after_ms / 1000:
-            return True
-        stored = await self._sender.latest(tx.tx_id)
-        is_stuck = now_ms - stored.created_at_ms >= self._settings.stuck_after_ms
-        if tx.nonce == nonce and last is not None and is_stuck:
-            try:
-                stored = await self._sender.bump(stored) or stored
-            except FeeLimitReachedError as error:
-                log.warning("mint.fee_limit", lane=self.key.name, nonce=tx.nonce, error=str(error))
-        return await self._send(stored)
-
     # Claiming what waits
 
     async def _claim(self, view: Waiting) -> bool:
@@ -196,11 +209,7 @@ class MintLane:
             self._collecting_since = now
         elif not view.plain:
             self._collecting_since = None
-        if (
-            contract is None
-            or view.in_flight >= self._settings.open_transactions
-            or now < self._claims_not_before
-        ):
+        if contract is None or not self._may_claim(view, now):
             return False
         key = self.key
         if view.new_items and await self._write(
@@ -213,14 +222,45 @@ class MintLane:
             lambda uow: claims.claim_mints(uow, key, contract, Receiver.CODE, self._bounds, self._on_claimed)
         ):
             return True
+        # In turns with the batches: neither keeps the other from its nonces.
+        if (
+            view.own
+            and not (view.plain and self._own_was_last)
+            and await self._write(
+                lambda uow: claim_own_mint(uow, key, contract, self._bounds, self._on_claimed)
+            )
+        ):
+            self._own_was_last = True
+            return True
         full = view.plain >= self._bounds.items
         if not view.plain or not (full or self._window_left_s(now) <= 0):
             return False
         self._collecting_since = now if full else None
+        self._own_was_last = False
         claimed = await self._write(
             lambda uow: claims.claim_mints(uow, key, contract, Receiver.PLAIN, self._bounds, self._on_claimed)
         )
         return claimed is not None
+
+    def _may_claim(self, view: Waiting, now: float) -> bool:
+        """Say whether there is room. While sending fails, mints stay where they can be canceled."""
+        return (
+            view.in_flight < self._settings.open_transactions
+            and now >= self._claims_not_before
+            and _SENDING not in self._errors
+        )
+
+    async def _release(self) -> bool:
+        """Let mints go on whose merchants have gas again; asked once a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._release_not_before:
+            return False
+        self._release_not_before = now + _RELEASE_S
+        bounds = self._bounds
+        released = await self._store.write(
+            lambda uow: budget.release(uow, bounds.gas_per_day, bounds.items), lane=Lane.BACKGROUND
+        )
+        return released > 0
 
     async def _write(self, unit: Unit[TxId | None]) -> TxId | None:
         return await self._store.write(unit, lane=Lane.BACKGROUND)
@@ -259,24 +299,32 @@ class MintLane:
         since = now if self._collecting_since is None else self._collecting_since
         return since + self._settings.window_ms / 1000 - now
 
+    def _collecting_s(self, plain: int, now: float) -> float:
+        """Return when to look next whether the batch is full: when it should be, at the pace so far.
+
+        Not at every commit, and at the end of the window at the latest.
+        """
+        left_s = self._window_left_s(now)
+        window_s = self._settings.window_ms / 1000
+        expected_s = (self._bounds.items - plain) * (window_s - left_s) / plain
+        return max(min(left_s, max(expected_s, window_s / 16)), 0.001)
+
     def _until_next(self, view: Waiting) -> tuple[float, bool]:
         now = asyncio.get_running_loop().time()
-        has_room = view.in_flight < self._settings.open_transactions
-        if view.plain and has_room and now >= self._claims_not_before:
-            # Look once during the window whether the batch is full; not at every commit.
-            window_s = self._settings.window_ms / 1000
-            return max(min(self._window_left_s(now), window_s / 2), 0.001), False
+        may_claim = self._may_claim(view, now)
+        if view.plain and may_claim:
+            return self._collecting_s(view.plain, now), False
         if view.txs:
-            return self._settings.poll_ms / 1000, has_room
+            return self._settings.poll_ms / 1000, may_claim
         return min(_IDLE_S, max(self._claims_not_before - now, 0.05)) if view.plain else _IDLE_S, True
 
-    async def _pause(self, wait_s: float, wakeable: bool) -> None:
+    async def _pause(self, wait_s: float, event: asyncio.Event) -> None:
         if wait_s <= 0 or self._stopping:
             await asyncio.sleep(0)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await (self._wake if wakeable else self._stopped).wait()
+                await event.wait()
 
 
 def _delay_s(failures: int) -> float:

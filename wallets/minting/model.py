@@ -22,6 +22,12 @@ class TxId(Id):
     prefix = "ctx"
 
 
+class OwnContractId(Id):
+    """A contract that a merchant brought."""
+
+    prefix = "oct"
+
+
 class MintState(StrEnum):
     """Where a mint is."""
 
@@ -34,12 +40,18 @@ class MintState(StrEnum):
     """In a block, but not yet as deep as the settings ask."""
     FINAL = "final"
     SKIPPED = "skipped"
-    """The contract left it out for a reason that does not pass; nothing was minted and nothing will be."""
+    """The contract left it out for a reason that does not pass. Nothing was minted, and nothing will be
+    unless another recipient is chosen."""
     CANCELED = "canceled"
+    HELD = "held"
+    """In the queue, but its merchant's gas of the day is used up. It goes on by itself the next day."""
+    PARKED = "parked"
+    """On a merchant's own contract, and the chain does not tell whether it was minted. A person decides."""
 
     @property
     def is_terminal(self) -> bool:
-        return not MINT_MOVES[self]
+        """Say whether the lanes are done with it. A skipped one may still be given another recipient."""
+        return self in (MintState.FINAL, MintState.SKIPPED, MintState.CANCELED)
 
 
 class ReturnState(StrEnum):
@@ -89,14 +101,19 @@ class LaneState(StrEnum):
 
 
 MINT_MOVES: Mapping[MintState, frozenset[MintState]] = {
-    MintState.QUEUED: frozenset({MintState.CLAIMED, MintState.CANCELED}),
+    MintState.QUEUED: frozenset({MintState.CLAIMED, MintState.CANCELED, MintState.HELD}),
+    MintState.HELD: frozenset({MintState.QUEUED, MintState.CANCELED}),
     MintState.CLAIMED: frozenset({MintState.SENT}),
     # Back to the queue when its transaction was reverted or the contract's reason may pass.
-    MintState.SENT: frozenset({MintState.MINTED, MintState.FINAL, MintState.SKIPPED, MintState.QUEUED}),
+    MintState.SENT: frozenset(
+        {MintState.MINTED, MintState.FINAL, MintState.SKIPPED, MintState.QUEUED, MintState.PARKED}
+    ),
+    MintState.PARKED: frozenset({MintState.QUEUED, MintState.SKIPPED, MintState.FINAL}),
     # Back to sent when the block that held it is gone.
     MintState.MINTED: frozenset({MintState.FINAL, MintState.SENT}),
     MintState.FINAL: frozenset(),
-    MintState.SKIPPED: frozenset(),
+    # Another recipient was chosen. Its purchase number stays, so nothing can be minted twice.
+    MintState.SKIPPED: frozenset({MintState.QUEUED}),
     MintState.CANCELED: frozenset(),
 }
 RETURN_MOVES: Mapping[ReturnState, frozenset[ReturnState]] = {
@@ -138,6 +155,8 @@ class TxKind(StrEnum):
     SET_MINTER = "set_minter"
     DEFINE = "define"
     MINT = "mint"
+    OWN_MINT = "own_mint"
+    """One mint on a merchant's own contract."""
     RETURN = "return"
 
 
@@ -149,6 +168,8 @@ class Receiver(StrEnum):
     """It does, so it may refuse or burn gas: it gets a transaction of its own."""
     UNKNOWN = "unknown"
     """An outside wallet the chain has not been asked about."""
+    OWN = "own"
+    """Whoever it is: the token is of a merchant's own contract, and each has a transaction of its own."""
 
 
 NUMBERED = 1 << 255
@@ -198,7 +219,8 @@ class OutcomeKind(StrEnum):
     REOPENED = "reopened"
     """The block is gone; it will be MINTED again. No new decision is needed, and nothing is minted twice."""
     SKIPPED = "skipped"
-    """Will never be minted; ``skip_reason`` says why. Comes once, and only when it is final."""
+    """Not minted, and not tried again for this recipient; ``skip_reason`` says why. Comes only when it is
+    final, once per recipient."""
     RETURNED = "returned"
     """Back at the treasury, for good."""
     RETURN_FAILED = "return_failed"
@@ -213,6 +235,10 @@ class SkipCode(StrEnum):
     """The outside wallet is a contract that does not take ERC-1155 tokens: choose another wallet."""
     NOT_HELD = "not_held"
     RETURN_REFUSED = "return_refused"
+    CALL_REVERTED = "call_reverted"
+    """A merchant's own contract refused it every time."""
+    GIVEN_UP = "given_up"
+    """It was parked, and a person found that it was not minted and will not be."""
 
 
 class MintOutcome(NamedTuple):
@@ -257,6 +283,8 @@ class TokenView:
     chain_id: int | None
     tx_hash: str | None
     block_number: int | None
+    returnable: bool = True
+    """Whether we can take it back: not out of an outside wallet, nor on a merchant's own contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +317,8 @@ class MintingSettings:
     royalty_bps: int = 0
     start_timeout_s: float = 120.0
     """How long opening waits for the contract to stand."""
+    gas_per_day: int = 0
+    """Gas that the mints of a merchant without a limit of its own may use in a day of UTC; 0: any."""
 
     def __post_init__(self) -> None:
         assert 1 <= self.batch_items <= 256, "the contract takes at most 256 items per call"

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, case, select, update
+from sqlalchemy import and_, bindparam, case, select, update
 
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, UnitOfWork
+from wallets.minting import budget
 from wallets.minting.chain.port import Receipt
 from wallets.minting.model import (
     ContractState,
@@ -27,6 +28,7 @@ from wallets.minting.model import (
     Receiver,
     ReturnState,
     SkipCode,
+    TxKind,
     TxState,
 )
 from wallets.minting.moves import contract_move, item_move, lane_move, mint_move, return_move, tx_move
@@ -43,7 +45,13 @@ _REOPENED = tx_move(TxState.MINED, TxState.SIGNED, _THIS_TX, **_BLOCK)
 _MOVED = Statement(update(chain_tx).where(_THIS_TX, chain_tx.c.state == TxState.MINED.value).values(_BLOCK))
 _ENDED = {
     (origin, to): tx_move(
-        origin, to, _THIS_TX, failure=bindparam("failure"), ended_at_ms=bindparam("at"), **_BLOCK
+        origin,
+        to,
+        _THIS_TX,
+        failure=bindparam("failure"),
+        ended_at_ms=bindparam("at"),
+        gas_used=bindparam("gas_used"),
+        **_BLOCK,
     )
     for origin in (TxState.SIGNED, TxState.MINED)
     for to in (TxState.FINAL, TxState.FAILED)
@@ -87,8 +95,13 @@ _REQUEUED = mint_move(
     tx_id=bindparam("none"),
     attempts=mint.c.attempts + 1,
     # An outside wallet may have got code meanwhile; it is asked about again.
-    receiver=case((mint.c.holder_key.is_(None), Receiver.UNKNOWN.value), else_=mint.c.receiver),
+    receiver=case(
+        (and_(mint.c.holder_key.is_(None), mint.c.receiver != Receiver.OWN.value), Receiver.UNKNOWN.value),
+        else_=mint.c.receiver,
+    ),
 )
+_PARKED = mint_move(MintState.SENT, MintState.PARKED, _LEG)
+_NAMED = Statement(update(mint).where(_LEG).values(token_id=bindparam("token")))
 
 _RETURNS = Statement(
     select(
@@ -151,6 +164,8 @@ class Verdict:
     done: list[Any] = field(default_factory=list)
     refused: list[tuple[Any, SkipCode]] = field(default_factory=list)
     again: list[Any] = field(default_factory=list)
+    parked: list[Any] = field(default_factory=list)
+    """On a merchant's own contract, and nothing tells whether it was minted."""
 
 
 def mints_of_tx(reader: Reader, tx_id: str) -> list[Any]:
@@ -176,6 +191,7 @@ def record_mined(
     if not uow.run(_MINED, {"tx": tx.tx_id, **block}):
         return False
     fresh = [row for row in minted if row.state == MintState.SENT]
+    _name_tokens(uow, tx, fresh)
     if fresh and len(fresh) == of:
         uow.run(_MINTED_ALL, {"tx": tx.tx_id, "at": uow.now_ms})
     else:
@@ -210,14 +226,16 @@ def record_mints_ended(
     failure: str | None,
     on_outcomes: OnOutcomes,
 ) -> bool:
-    """The transaction is as deep as asked: every mint of it is final, skipped, or goes back to the queue."""
+    """The transaction is as deep as asked: every mint of it is final, skipped or parked, or queued again."""
     if not _end(uow, tx, receipt, failure):
         return False
     at = uow.now_ms
     block = _block(receipt)
     outcomes: list[MintOutcome] = []
     waiting = [row for row in verdict.done if row.state == MintState.SENT]
-    if waiting and not verdict.refused and not verdict.again and len(waiting) == len(verdict.done):
+    _name_tokens(uow, tx, waiting)
+    others = verdict.refused or verdict.again or verdict.parked
+    if waiting and not others and len(waiting) == len(verdict.done):
         uow.run(_FINAL_ALL, {"tx": tx.tx_id, "at": at})
     else:
         uow.run_many(_FINAL_ONE, [{"leg": row.leg_id, "at": at} for row in waiting])
@@ -234,6 +252,7 @@ def record_mints_ended(
         for row, code in verdict.refused
     )
     uow.run_many(_REQUEUED, [{"leg": row.leg_id, "none": None} for row in verdict.again])
+    uow.run_many(_PARKED, [{"leg": row.leg_id} for row in verdict.parked])
     if outcomes:
         on_outcomes(uow, outcomes)
     return True
@@ -290,8 +309,19 @@ def record_deployed(uow: UnitOfWork, tx: TxView, receipt: Receipt | None, failur
 
 def _end(uow: UnitOfWork, tx: TxView, receipt: Receipt | None, failure: str | None) -> bool:
     to = TxState.FINAL if failure is None else TxState.FAILED
-    row = {"tx": tx.tx_id, "failure": failure, "at": uow.now_ms, **_block(receipt)}
-    return uow.run(_ENDED[tx.state, to], row) == 1
+    used = 0 if receipt is None else receipt.gas_used
+    row = {"tx": tx.tx_id, "failure": failure, "at": uow.now_ms, "gas_used": used, **_block(receipt)}
+    if uow.run(_ENDED[tx.state, to], row) != 1:
+        return False
+    if tx.kind in (TxKind.MINT, TxKind.OWN_MINT):
+        budget.settle(uow, tx.tx_id, used)
+    return True
+
+
+def _name_tokens(uow: UnitOfWork, tx: TxView, minted: Sequence[Any]) -> None:
+    """Write down which tokens a merchant's contract made: the rows carry the ids of its events."""
+    if tx.kind == TxKind.OWN_MINT:
+        uow.run_many(_NAMED, [{"leg": row.leg_id, "token": row.token_id} for row in minted])
 
 
 def _block(receipt: Receipt | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Text, bindparam, case, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
@@ -25,7 +25,8 @@ from wallets.minting.model import (
     token_id_of,
 )
 from wallets.minting.moves import mint_move, return_move
-from wallets.minting.tables import chain_tx, mint, token_item
+from wallets.minting.own_contracts import contract_from
+from wallets.minting.tables import chain_tx, mint, own_contract, token_item
 
 MINTS_SIGNAL = "mints"
 """Told after a commit that queued something for the lanes."""
@@ -37,10 +38,19 @@ _NEW_MINT = {
     **{
         name: bindparam(name)
         for name in (
-            "leg_id", "order_id", "merchant_id", "recipient", "receiver", "holder_key", "item_number",
+            "leg_id", "order_id", "merchant_id", "recipient", "holder_key", "item_number",
             "serial", "amount", "token_id", "queued_at_ms",
         )
     },
+    # Whoever gets it: a token of a merchant's own contract has a transaction of its own.
+    "receiver": func.coalesce(
+        select(literal(Receiver.OWN.value, Text))
+        .where(
+            token_item.c.item_number == bindparam("item_number"), token_item.c.own_contract_id.is_not(None)
+        )
+        .scalar_subquery(),
+        bindparam("receiver"),
+    ),
     "state": MintState.QUEUED.value,
     "return_state": ReturnState.NONE.value,
     "attempts": 0,
@@ -53,14 +63,42 @@ _INSERT_MINT = Statement(
     }
 )
 _INSERT_ITEM = insert_new(token_item)
-_CANCEL = mint_move(
-    MintState.QUEUED,
-    MintState.CANCELED,
-    mint.c.leg_id == bindparam("leg_id_"),
-    # A mint that went back to the queue was claimed once: that it is a leg nobody may cancel stays true.
-    mint.c.purchase_number.is_(None),
-    ended_at_ms=bindparam("at"),
-)
+_CANCEL = [
+    mint_move(
+        waiting,
+        MintState.CANCELED,
+        mint.c.leg_id == bindparam("leg_id_"),
+        # A mint that went back to the queue was claimed once: that it is a leg nobody may cancel stays true.
+        mint.c.purchase_number.is_(None),
+        ended_at_ms=bindparam("at"),
+    )
+    for waiting in (MintState.QUEUED, MintState.HELD)
+]
+_KIND = case((mint.c.receiver == Receiver.OWN.value, Receiver.OWN.value), else_=bindparam("kind"))
+_CHOOSE = {
+    MintState.SKIPPED: mint_move(
+        MintState.SKIPPED,
+        MintState.QUEUED,
+        mint.c.leg_id == bindparam("leg_id_"),
+        recipient=bindparam("to"),
+        receiver=_KIND,
+        holder_key=bindparam("holder"),
+        attempts=0,
+        skip_reason=None,
+        tx_id=None,
+        ended_at_ms=None,
+        queued_at_ms=bindparam("at"),
+    ),
+    # No move of its state, so built here. A claim that holds the row leaves nothing to change.
+    MintState.QUEUED: Statement(
+        update(mint)
+        .where(
+            mint.c.leg_id == bindparam("leg_id_"),
+            mint.c.state.in_([MintState.QUEUED.value, MintState.HELD.value]),
+        )
+        .values(recipient=bindparam("to"), receiver=_KIND, holder_key=bindparam("holder"), attempts=0)
+    ),
+}
 _REQUEST_RETURN = {
     origin: return_move(
         origin,
@@ -72,7 +110,25 @@ _REQUEST_RETURN = {
     for origin in (ReturnState.NONE, ReturnState.FAILED)
 }
 _STATES = Statement(
-    select(mint.c.state, mint.c.return_state, mint.c.holder_key).where(mint.c.leg_id == bindparam("leg_id"))
+    select(mint.c.state, mint.c.return_state, mint.c.holder_key, mint.c.receiver).where(
+        mint.c.leg_id == bindparam("leg_id")
+    )
+)
+_OWN_CONTRACT = Statement(
+    select(own_contract)
+    .select_from(own_contract.join(token_item, token_item.c.own_contract_id == own_contract.c.contract_id))
+    .where(token_item.c.item_number == bindparam("item_number"))
+)
+_ON_OWN_CONTRACT = Statement(
+    select(token_item.c.item_number).where(
+        token_item.c.item_number == bindparam("item_number"), token_item.c.own_contract_id.is_not(None)
+    )
+)
+# An edition may become known after its first mint was asked for.
+_QUEUED_BEFORE = Statement(
+    update(mint)
+    .where(mint.c.state == MintState.QUEUED.value, mint.c.item_number == bindparam("item"))
+    .values(receiver=Receiver.OWN.value)
 )
 _ITEM = Statement(select(token_item).where(token_item.c.item_number == bindparam("item_number")))
 _VIEW = select(
@@ -86,6 +142,8 @@ _VIEW = select(
     mint.c.state,
     mint.c.return_state,
     mint.c.skip_reason,
+    mint.c.holder_key,
+    mint.c.receiver,
     chain_tx.c.contract,
     chain_tx.c.chain_id,
     chain_tx.c.mined_hash,
@@ -108,10 +166,13 @@ def request_mint(uow: UnitOfWork, request: MintRequest) -> bool:
 
     Raises InvalidError ``mint.invalid`` for a request the contract could never carry out.
     """
+    if request.amount > 1:
+        contract = uow.row(_OWN_CONTRACT, {"item_number": request.item_number})
+        if contract is not None and contract_from(contract).description.is_single:
+            raise InvalidError("mint.invalid", "A call of this contract mints one token.")
     if not 1 <= request.amount < 1 << 63 or (request.serial is not None and request.amount != 1):
         raise InvalidError("mint.invalid", "An amount is at least 1, and 1 for a numbered copy.")
-    if _ADDRESS.fullmatch(request.recipient) is None:
-        raise InvalidError("mint.invalid", "A recipient is an address of 0x and 40 hex digits.")
+    _check_address(request.recipient)
     try:
         token_id = token_id_of(request.item_number, request.serial)
     except ValueError as error:
@@ -121,7 +182,7 @@ def request_mint(uow: UnitOfWork, request: MintRequest) -> bool:
         "order_id": request.order_id,
         "merchant_id": request.merchant_id,
         "recipient": request.recipient,
-        "receiver": (Receiver.UNKNOWN if request.holder_key is None else Receiver.PLAIN).value,
+        "receiver": _receiver(request.holder_key).value,
         "holder_key": request.holder_key,
         "item_number": request.item_number,
         "serial": request.serial,
@@ -141,25 +202,44 @@ def cancel_mint(uow: UnitOfWork, leg_id: str) -> bool:
 
     A repeated cancel answers True.
     """
-    if uow.run(_CANCEL, {"leg_id_": leg_id, "at": uow.now_ms}):
+    if any(uow.run(cancel, {"leg_id_": leg_id, "at": uow.now_ms}) for cancel in _CANCEL):
         return True
     found = uow.row(_STATES, {"leg_id": leg_id})
     return found is not None and found.state == MintState.CANCELED
+
+
+def choose_recipient(uow: UnitOfWork, leg_id: str, *, recipient: str, holder_key: str | None) -> bool:
+    """Give a skipped or still queued mint to another recipient. False: it is past that, or canceled.
+
+    ``recipient`` and ``holder_key`` are as in MintRequest. The mint keeps its purchase number, which the
+    contract mints at most once, and its attempts begin anew. Raises InvalidError ``mint.invalid`` for what is
+    no address, NotFoundError ``mint.unknown``.
+    """
+    _check_address(recipient)
+    if uow.row(_STATES, {"leg_id": leg_id}) is None:
+        raise NotFoundError("mint.unknown", "There is no such mint.")
+    values = {"leg_id_": leg_id, "to": recipient, "kind": _receiver(holder_key).value, "holder": holder_key}
+    moved = uow.run(_CHOOSE[MintState.QUEUED], values) or uow.run(
+        _CHOOSE[MintState.SKIPPED], {**values, "at": uow.now_ms}
+    )
+    if not moved:
+        return False
+    uow.signal(MINTS_SIGNAL)
+    return True
 
 
 def request_return(uow: UnitOfWork, leg_id: str) -> bool:
     """Ask for a final mint to go back to the treasury. False: it is on its way or was returned already.
 
     Raises ConflictError ``mint.not_final`` before it is final, ``mint.return_needs_holder`` for an outside
-    wallet, NotFoundError ``mint.unknown``.
+    wallet and for a merchant's own contract, which has no way back that we could use; NotFoundError
+    ``mint.unknown``.
     """
     found = uow.row(_STATES, {"leg_id": leg_id})
     if found is None:
         raise NotFoundError("mint.unknown", "There is no such mint.")
-    if found.holder_key is None:
-        raise ConflictError(
-            "mint.return_needs_holder", "Only the holder of an outside wallet can give it back."
-        )
+    if not _returnable(found):
+        raise ConflictError("mint.return_needs_holder", "Only its holder can give it back.")
     if found.state != MintState.FINAL:
         raise ConflictError(
             "mint.not_final", "Only a final mint can be returned.", data={"state": found.state}
@@ -172,10 +252,22 @@ def request_return(uow: UnitOfWork, leg_id: str) -> bool:
 
 
 def define_item(
-    uow: UnitOfWork, *, item_number: int, sku: str, cap: int | None, numbered: bool, uri: str = ""
+    uow: UnitOfWork,
+    *,
+    item_number: int,
+    sku: str,
+    cap: int | None,
+    numbered: bool,
+    uri: str = "",
+    own_contract_id: str | None = None,
+    first_token_id: int | None = None,
 ) -> bool:
     """Make an edition known; the lanes define it on the contract before its first mint. A repeat returns
     False.
+
+    With ``own_contract_id`` it is minted on a merchant's own contract, where nothing is defined, nobody but
+    the stock keeps its cap, and ``first_token_id`` may name its ids. That is for ever too: ConflictError
+    ``mint.contract_fixed``.
 
     ``cap`` None is an open edition. An edition's cap is for ever: ConflictError ``mint.cap_fixed`` if another
     is asked for. ``uri`` has at most 256 bytes. Raises InvalidError ``mint.invalid`` for what the contract
@@ -190,14 +282,25 @@ def define_item(
         "cap": None if cap is None else str(cap),
         "numbered": int(numbered),
         "uri": uri,
-        "state": ItemState.NEW.value,
+        "state": (ItemState.NEW if own_contract_id is None else ItemState.DEFINED).value,
         "tx_id": None,
         "created_at_ms": uow.now_ms,
+        "own_contract_id": own_contract_id,
+        "first_token_id": None if first_token_id is None else str(first_token_id),
     }
     if uow.run(_INSERT_ITEM, row):
+        if own_contract_id is not None:
+            uow.run(_QUEUED_BEFORE, {"item": item_number})
         uow.signal(MINTS_SIGNAL)
         return True
     known = uow.row(_ITEM, {"item_number": item_number})
+    if known is not None and (known.own_contract_id, known.first_token_id) != (
+        row["own_contract_id"],
+        row["first_token_id"],
+    ):
+        raise ConflictError(
+            "mint.contract_fixed", "Where an edition is minted cannot change.", data={"sku": sku}
+        )
     if known is None or known.cap != row["cap"] or known.numbered != row["numbered"]:
         raise ConflictError(
             "mint.cap_fixed",
@@ -205,6 +308,11 @@ def define_item(
             data={"sku": sku, "cap": None if known is None else known.cap},
         )
     return False
+
+
+def is_on_own_contract(reader: Reader, item_number: int) -> bool:
+    """Say whether an edition is minted on a merchant's own contract, from where no token comes back to us."""
+    return reader.row(_ON_OWN_CONTRACT, {"item_number": item_number}) is not None
 
 
 def mints_of(reader: Reader, order_id: str) -> list[TokenView]:
@@ -220,6 +328,16 @@ def tokens_of(reader: Reader, address: str, *, after: str = "", limit: int = 100
     """
     found = reader.rows(_OF_ADDRESS, {"recipient": address, "after": after, "limit": limit})
     return [_view(row) for row in found]
+
+
+def _check_address(recipient: str) -> None:
+    if _ADDRESS.fullmatch(recipient) is None:
+        raise InvalidError("mint.invalid", "A recipient is an address of 0x and 40 hex digits.")
+
+
+def _receiver(holder_key: str | None) -> Receiver:
+    """A custodial account is known to have no code; an outside wallet is asked about."""
+    return Receiver.UNKNOWN if holder_key is None else Receiver.PLAIN
 
 
 def _view(row: Any) -> TokenView:
@@ -238,4 +356,10 @@ def _view(row: Any) -> TokenView:
         chain_id=row.chain_id,
         tx_hash=row.mined_hash,
         block_number=row.block_number,
+        returnable=_returnable(row),
     )
+
+
+def _returnable(row: Any) -> bool:
+    """Whether our key holds the token and its contract lets us send it to the treasury."""
+    return row.holder_key is not None and row.receiver != Receiver.OWN

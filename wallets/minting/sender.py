@@ -86,7 +86,7 @@ class Sender:
                 return None
             stored = StoredBytes(tx_id, 0, signed.raw, fees, uow.now_ms)
             uow.run(_INSERT_BYTES, _bytes_row(stored, signed))
-            if call.kind == TxKind.MINT:
+            if call.kind in (TxKind.MINT, TxKind.OWN_MINT):
                 uow.run(_MINTS_SENT, {"tx": tx_id})
             return stored
 

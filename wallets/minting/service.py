@@ -15,6 +15,7 @@ from gateway.kernel.errors import UnavailableError
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, Store
 from wallets.minting import deployment
+from wallets.minting.backlog import Backlog, mints_that_wait
 from wallets.minting.chain.deploy import deployment_data
 from wallets.minting.chain.port import ChainClient, ChainUnavailable
 from wallets.minting.claims import LaneKey
@@ -24,12 +25,12 @@ from wallets.minting.lane import MintLane
 from wallets.minting.model import (
     ContractState,
     MintingSettings,
-    MintState,
     OnClaimed,
     OnOutcomes,
     ReturnState,
     TxState,
 )
+from wallets.minting.own_contracts import own_contracts
 from wallets.minting.requests import MINTS_SIGNAL
 from wallets.minting.tables import chain_tx, mint
 from wallets.minting.waiting import LaneDuties
@@ -40,9 +41,6 @@ log = structlog.get_logger(__name__)
 TREASURY_KEY = "treasury"
 _SETUP_LOCK = "minting.setup"
 
-_QUEUED = Statement(
-    select(func.count().label("count")).select_from(mint).where(mint.c.state == MintState.QUEUED.value)
-)
 _RETURNS = Statement(
     select(func.count().label("count"))
     .select_from(mint)
@@ -57,7 +55,11 @@ _OPEN = Statement(
 
 @dataclass(frozen=True, slots=True)
 class MintingStatus:
-    """For metrics and health. ``last_errors`` holds what each lane that is backing off waits for."""
+    """For metrics and health. ``last_errors`` holds what each lane that is backing off waits for.
+
+    ``queued`` counts what the lanes take next, ``held`` what waits for its merchant's gas of the next day,
+    ``parked`` what waits for a person.
+    """
 
     contract: str
     chain_id: int
@@ -65,6 +67,8 @@ class MintingStatus:
     open_transactions: int
     returns_waiting: int
     last_errors: tuple[str, ...]
+    held: int = 0
+    parked: int = 0
 
 
 def minter_keys(settings: MintingSettings) -> list[str]:
@@ -75,6 +79,12 @@ def minter_keys(settings: MintingSettings) -> list[str]:
 async def minter_addresses(signer: Signer, settings: MintingSettings) -> list[str]:
     """Return the addresses of `minter_keys`, for instance to fund them on the embedded chain."""
     return [await signer.address(key) for key in minter_keys(settings)]
+
+
+async def known_chain(store: Store) -> int | None:
+    """Return the chain that this database has minted on, None if there was none or more than one."""
+    known = [one for one in await store.read(deployment.contracts) if _stands(one)]
+    return known[0].chain_id if len(known) == 1 else None
 
 
 class Minting:
@@ -113,11 +123,11 @@ class Minting:
         try:
             chain_id = await client.chain_id()
         except ChainUnavailable:
-            known = [one for one in await store.read(deployment.contracts) if _stands(one)]
-            if len(known) != 1:
+            known = await known_chain(store)
+            if known is None:
                 raise
             # The node is away, the shop is not: mints wait in their queue.
-            chain_id = known[0].chain_id
+            chain_id = known
         lane_keys = [LaneKey(key, address, chain_id) for key, address in zip(keys, addresses, strict=True)]
         lanes = [
             MintLane(
@@ -144,6 +154,14 @@ class Minting:
                     "minting.not_ready", "The contract is not deployed yet; the next start goes on."
                 ) from error
         await _check_present(client, contract)
+        for own in await store.read(own_contracts):
+            if own.chain_id != chain_id:
+                log.error(
+                    "minting.contract_on_another_chain",
+                    merchant_id=own.merchant_id,
+                    contract=own.name,
+                    chain_id=own.chain_id,
+                )
         return cls(store, contract, lanes)
 
     @property
@@ -187,13 +205,15 @@ class Minting:
     async def status(self) -> MintingStatus:
         """Return counts for metrics and health."""
 
-        def count(reader: Reader) -> list[int]:
-            found = [reader.row(statement) for statement in (_QUEUED, _OPEN, _RETURNS)]
-            return [0 if row is None else row.count for row in found]
+        def count(reader: Reader) -> tuple[Backlog, list[int]]:
+            found = [reader.row(statement) for statement in (_OPEN, _RETURNS)]
+            return mints_that_wait(reader), [0 if row is None else row.count for row in found]
 
-        queued, in_flight, returns = await self._store.read(count)
+        mints, (in_flight, returns) = await self._store.read(count)
         errors = tuple(lane.last_error for lane in self._lanes if lane.last_error is not None)
-        return MintingStatus(self.contract, self.chain_id, queued, in_flight, returns, errors)
+        return MintingStatus(
+            self.contract, self.chain_id, mints.queued, in_flight, returns, errors, mints.held, mints.parked
+        )
 
 
 class _Setup:

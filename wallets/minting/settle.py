@@ -4,6 +4,8 @@ A receipt alone is not truth: under reorganisations nodes were seen to show one 
 sender's nonce the state had not applied. So a transaction counts as included when the account's nonce is past
 its own *and* there is a receipt; and what each purchase got is asked of the contract, by its number. Nothing
 is final before it is as deep as the settings say, and then it is asked of the state at that depth.
+
+A merchant's own contract knows no purchase numbers; what became of a mint there is `OwnTokens`' to say.
 """
 
 from __future__ import annotations
@@ -26,13 +28,11 @@ from wallets.minting.contract.calls import (
     purchase_skips,
 )
 from wallets.minting.model import MintingSettings, MintState, OnOutcomes, SkipCode, TxKind, TxState
+from wallets.minting.own_settling import MOST_ATTEMPTS, OwnTokens
 from wallets.minting.records import TxView, Verdict
 from wallets.minting.tables import chain_tx_bytes
 
 log = structlog.get_logger(__name__)
-
-MOST_ATTEMPTS = 3
-"""How often a mint or a return that the contract left out for a passing reason is tried in all."""
 
 _HASHES = Statement(
     select(chain_tx_bytes.c.tx_hash)
@@ -57,6 +57,7 @@ class Settler:
         self._settings = settings
         self._lane = lane
         self._on_outcomes = on_outcomes
+        self._own = OwnTokens(client, store)
         self.reverted = 0
         """How many transactions in a row were reverted as a whole: the lane slows down by it."""
 
@@ -92,6 +93,8 @@ class Settler:
 
     async def _judge(self, tx: TxView, receipt: Receipt, deep_block: int | None) -> bool:
         """Record an included transaction. ``deep_block`` is the newest final block, None for the head."""
+        if tx.kind == TxKind.OWN_MINT and not await self._own.stands(receipt):
+            return False  # nothing but the receipt tells of it, so its block must be one of the chain's
         deep = deep_block is None or (
             receipt.block_number <= deep_block
             and await self._client.nonce(self._lane.address, deep_block) > tx.nonce
@@ -100,7 +103,7 @@ class Settler:
             return await self._end(tx, receipt, deep_block)
         if tx.state is TxState.MINED and tx.block_hash == "0x" + receipt.block_hash.hex():
             return False
-        mints, flags = await self._minted(tx, None)
+        mints, flags = await self._minted(tx, receipt, None)
         if tx.state is TxState.MINED:
             # It moved to another block: nothing to tell unless the new one left out what the old one minted.
             if any(
@@ -138,8 +141,13 @@ class Settler:
             failure = "nonce_taken"
         elif not receipt.succeeded:
             failure = "reverted"
-        self.reverted = self.reverted + 1 if failure else 0
-        match TxKind(tx.kind):
+        kind = TxKind(tx.kind)
+        if kind is not TxKind.OWN_MINT:
+            # What a merchant's contract refuses says nothing about ours.
+            self.reverted = self.reverted + 1 if failure else 0
+        match kind:
+            case TxKind.OWN_MINT:
+                return await self._end_own(tx, receipt, failure)
             case TxKind.MINT:
                 return await self._end_mints(tx, receipt, block, failure)
             case TxKind.RETURN:
@@ -168,8 +176,12 @@ class Settler:
                     lambda uow: records.record_deployed(uow, tx, receipt, outcome), lane=Lane.BACKGROUND
                 )
 
-    async def _minted(self, tx: TxView, block: int | None) -> tuple[list[Any], list[bool]]:
+    async def _minted(
+        self, tx: TxView, receipt: Receipt | None, block: int | None
+    ) -> tuple[list[Any], list[bool]]:
         """Return the mints of a transaction and whether the contract knows each at ``block``."""
+        if tx.kind == TxKind.OWN_MINT:
+            return await self._own.minted(tx, receipt)
         if tx.kind != TxKind.MINT:
             return [], []
         mints = await self._store.read(lambda reader: records.mints_of_tx(reader, tx.tx_id))
@@ -180,7 +192,7 @@ class Settler:
     async def _end_mints(
         self, tx: TxView, receipt: Receipt | None, block: int | None, failure: str | None
     ) -> bool:
-        mints, flags = await self._minted(tx, block)
+        mints, flags = await self._minted(tx, receipt, block)
         verdict = Verdict()
         skips = {} if receipt is None else purchase_skips(receipt.logs, tx.contract)
         for row, flag in zip(mints, flags, strict=True):
@@ -196,6 +208,19 @@ class Settler:
                     verdict.again.append(row)
                 else:
                     verdict.refused.append((row, code))
+        return await self._store.write(
+            lambda uow: records.record_mints_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
+            lane=Lane.BACKGROUND,
+        )
+
+    async def _end_own(self, tx: TxView, receipt: Receipt | None, failure: str | None) -> bool:
+        """Only a reverted call is tried again: else a second one could mint a second token."""
+        mints, flags = await self._own.minted(tx, receipt)
+        if any(row.state == MintState.MINTED and not flag for row, flag in zip(mints, flags, strict=True)):
+            return await self._reopen(tx)
+        verdict = self._own.verdict(mints, flags, failure)
+        for row in verdict.parked:
+            log.error("mint.parked", leg_id=row.leg_id, nonce=tx.nonce, contract=tx.contract, failure=failure)
         return await self._store.write(
             lambda uow: records.record_mints_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
             lane=Lane.BACKGROUND,

@@ -43,6 +43,8 @@ mint = Table(
     Column("minted_at_ms", BigInteger),
     Column("ended_at_ms", BigInteger),
     Column("returned_at_ms", BigInteger),
+    # Which mint made this copy, and whether an edition was sold at all: for what tokens say of themselves.
+    Index("ix_mint_item", "item_number", "serial"),
     # Partial indexes: a mint leaves the queue's index when it is claimed and is in none of these at rest.
     Index("ix_mint_queue", "receiver", "queued_at_ms", sqlite_where=text("state = 'queued'"),
           postgresql_where=text("state = 'queued'")),
@@ -51,6 +53,10 @@ mint = Table(
     Index("ux_mint_purchase_number", "purchase_number", unique=True,
           sqlite_where=text("purchase_number IS NOT NULL"),
           postgresql_where=text("purchase_number IS NOT NULL")),
+    Index("ix_mint_held", "merchant_id", "queued_at_ms", sqlite_where=text("state = 'held'"),
+          postgresql_where=text("state = 'held'")),
+    Index("ix_mint_parked", "leg_id", sqlite_where=text("state = 'parked'"),
+          postgresql_where=text("state = 'parked'")),
     Index("ix_mint_return_queue", "leg_id", sqlite_where=text("return_state = 'requested'"),
           postgresql_where=text("return_state = 'requested'")),
     Index("ix_mint_return_tx", "return_tx_id", sqlite_where=text("return_tx_id IS NOT NULL"),
@@ -76,6 +82,9 @@ chain_tx = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("signed_at_ms", BigInteger),
     Column("ended_at_ms", BigInteger),
+    # JSON: merchant -> its part of the gas, as it was set aside when the mints were claimed.
+    Column("gas_shares", Text),
+    Column("gas_used", BigInteger),  # of the receipt that ended it
     UniqueConstraint("lane", "nonce"),
     Index("ix_chain_tx_open", "lane", "nonce",
           sqlite_where=text("state IN ('claimed', 'signed', 'mined')"),
@@ -107,9 +116,47 @@ token_item = Table(
     Column("state", Text, nullable=False),
     Column("tx_id", Text, ForeignKey("chain_tx.tx_id")),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("own_contract_id", Text, ForeignKey("own_contract.contract_id")),  # null: our own contract
+    Column("first_token_id", Text),  # a decimal; its id on the merchant's contract, null: as on ours
     Index("ix_token_item_new", "item_number", sqlite_where=text("state = 'new'"),
           postgresql_where=text("state = 'new'")),
 )  # fmt: skip
+
+own_contract = Table(
+    # A contract that a merchant deployed and lets us mint on.
+    "own_contract",
+    metadata,
+    Column("contract_id", Text, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("standard", Text, nullable=False),
+    Column("call", Text, nullable=False),  # a signature
+    Column("arguments", Text, nullable=False),  # JSON: placeholders and literals
+    Column("data", LargeBinary, nullable=False),
+    Column("gas", BigInteger),  # the limit of one mint; null: the usual one
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("merchant_id", "name"),
+    Index("ix_own_contract_address", "chain_id", "address"),
+)
+
+gas_limit = Table(
+    # Merchants with a limit of their own.
+    "gas_limit",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("per_day", BigInteger, nullable=False),  # 0: any
+)
+
+gas_day = Table(
+    "gas_day",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("day", BigInteger, primary_key=True),  # days since the epoch, UTC
+    Column("reserved", BigInteger, nullable=False),  # estimates of what is open
+    Column("used", BigInteger, nullable=False),
+)
 
 token_contract = Table(
     "token_contract",

@@ -52,6 +52,11 @@ def _first_queued(receiver: Receiver) -> Statement:
 _PLAIN = _waiting(Receiver.PLAIN)
 _WITH_CODE = _first_queued(Receiver.CODE)
 _UNSORTED = _first_queued(Receiver.UNKNOWN)
+_OWN = _first_queued(Receiver.OWN)
+# In the order of its index, or PostgreSQL would look for the one row in the table.
+_HELD = Statement(
+    select(mint.c.leg_id).where(mint.c.state == MintState.HELD.value).order_by(mint.c.merchant_id).limit(1)
+)
 _RETURNS = Statement(select(mint.c.leg_id).where(mint.c.return_state == ReturnState.REQUESTED.value).limit(1))
 _NEW_ITEMS = Statement(
     select(token_item.c.item_number).where(token_item.c.state == ItemState.NEW.value).limit(1)
@@ -60,7 +65,8 @@ _NEW_ITEMS = Statement(
 
 @dataclass(frozen=True, slots=True)
 class LaneDuties:
-    """What a lane takes. The ``first`` of an installation also defines, returns and sorts wallets."""
+    """What a lane takes. The ``first`` of an installation also defines, returns, sorts wallets and lets held
+    mints go; the one for recipients with code also calls merchants' own contracts."""
 
     plain: bool = True
     code: bool = True
@@ -78,6 +84,10 @@ class Waiting:
     unsorted: bool = False
     returns: bool = False
     new_items: bool = False
+    own: bool = False
+    """On merchants' own contracts."""
+    held: bool = False
+    """By merchants without gas."""
 
     @property
     def in_flight(self) -> int:
@@ -103,4 +113,6 @@ def what_waits(reader: Reader, lane: str, duties: LaneDuties | None, most: int) 
         unsorted=duties.first and reader.row(_UNSORTED) is not None,
         returns=duties.first and reader.row(_RETURNS) is not None,
         new_items=duties.first and reader.row(_NEW_ITEMS) is not None,
+        own=duties.code and reader.row(_OWN) is not None,
+        held=duties.first and reader.row(_HELD) is not None,
     )

@@ -14,7 +14,9 @@ from gateway.kernel.ids import TimeSortedIds
 from tests.support.fake_chain import FakeChain
 from tests.support.postgres import require_server
 from tests.wallets.minting.lane_world import LeapClock, World, create_tables
+from tests.wallets.minting.own_world import ARMOUR, Foreign1155, a_contract, define_own
 from wallets.custody.accounts import Custody
+from wallets.minting.budget import gas_accounts
 from wallets.minting.requests import cancel_mint, request_return
 
 
@@ -72,6 +74,44 @@ async def test_two_nodes_number_accounts_densely(nodes: list[World]) -> None:
     )
     assert {account.account_index for account in accounts} == set(range(40))
     assert len({(account.customer_id, account.address) for account in accounts}) == 40
+
+
+async def test_two_nodes_call_a_merchants_contract_once_for_each_mint(nodes: list[World]) -> None:
+    first, second = nodes
+    armour = first.chain.foreign[ARMOUR] = Foreign1155()
+    armour.reverting = 3
+    both = await asyncio.gather(*(node.open(window_ms=1) for node in nodes))
+    await define_own(first, a_contract(), first_token_id=7)
+    for minting in both:
+        minting.start()
+    legs = await first.request(*(first.a_request(1, customer=index) for index in range(8)))
+    await second.request(*(second.a_request(1, customer=index) for index in range(8, 16)))
+    await first.until(lambda: _final(first, 16))
+    await asyncio.gather(*(minting.stop() for minting in both))
+    made = first.chain.state.foreign[ARMOUR]
+    assert len(made) == len(set(made)) == 16
+    assert len(legs) == 8
+
+
+async def test_two_nodes_stay_within_one_limit(nodes: list[World]) -> None:
+    first, _ = nodes
+    first.chain.gas_used = 100_000
+    await first.define(1)
+    both = await asyncio.gather(*(node.open(batch_items=1, gas_per_day=900_000, minters=2) for node in nodes))
+    for minting in both:
+        minting.start()
+    await first.request(*(first.a_request(1, customer=index) for index in range(30)))
+    await first.until(lambda: _resting(first))
+    await asyncio.gather(*(minting.stop() for minting in both))
+    (account,) = await first.store.read(lambda reader: gas_accounts(reader, 900_000))
+    assert account.reserved == 0
+    assert 700_000 < account.used <= 900_000
+    assert account.used == 100_000 * (await first.states())["final"]
+
+
+async def _resting(shop: World) -> bool:
+    states = await shop.states()
+    return states["held"] + states["final"] == 30 and states["final"] >= 8
 
 
 async def _final(shop: World, count: int) -> bool:
