@@ -1,7 +1,8 @@
 """The signer port: whoever holds the keys of minters, the treasury and custodial accounts.
 
-Keys are named, never handed out. Names: ``minter/<n>``, ``treasury``, ``customer/<account index>``. Adapters:
-a sealed seed on this machine (`wallets.custody.local_signer`), or a vault process.
+Keys are named; none is handed out but a customer's own, to that customer. Names: ``minter/<n>``,
+``treasury``, ``customer/<account index>``. Adapters: a sealed seed on this machine
+(`wallets.custody.local_signer`), or a vault process.
 """
 
 from __future__ import annotations
@@ -25,6 +26,28 @@ class Signature(NamedTuple):
     v: int
     r: int
     s: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PrivateKey:
+    """A customer's private key on its way to them: 32 bytes, which show nothing when printed."""
+
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return "PrivateKey(...)"
+
+
+class KeyHolder(Protocol):
+    """A signer that holds the keys itself and can give one to its owner; a key service cannot."""
+
+    async def export_key(self, key_ref: str) -> PrivateKey:
+        """Return the key of a custodial account.
+
+        Raises ForbiddenError ``signer.not_exportable`` for every other key, InvalidError
+        ``signer.unknown_key``.
+        """
+        ...
 
 
 class Signer(Protocol):

@@ -8,6 +8,7 @@ is kept here is the public key, the signature counter and the backup flags.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -27,6 +28,8 @@ MOST_PASSKEYS = 20
 """Of one customer."""
 CLONE_SUSPECTED = "clone_suspected"
 _TIMEOUT_MS = 120_000
+_IS_CREDENTIAL = re.compile(r"[A-Za-z0-9_-]{1,1364}")
+"""At most 1023 bytes (WebAuthn Level 3, 4) in base64url."""
 
 _INSERT = insert_into(passkey)
 _OF_CUSTOMER = Statement(
@@ -275,7 +278,9 @@ def passkeys_of(reader: Reader, customer_id: str) -> list[Any]:
 def asserting_passkey(reader: Reader, customer_id: str, credential: Mapping[str, Any]) -> Any:
     """Return the passkey an assertion is by. Raises VitrineError ``passkey.refused`` for any other's."""
     named = credential.get("id")
-    row = reader.row(_BY_CREDENTIAL, {"credential_id": named}) if isinstance(named, str) else None
+    # Any text of JSON may be here, also such that no database takes.
+    is_one = isinstance(named, str) and _IS_CREDENTIAL.fullmatch(named)
+    row = reader.row(_BY_CREDENTIAL, {"credential_id": named}) if is_one else None
     if row is None or row.customer_id != customer_id or row.revoked_at_ms is not None:
         raise _refused()
     return row

@@ -69,6 +69,12 @@ def account_of(reader: Reader, customer_id: str) -> CustodyAccount | None:
     return CustodyAccount(row.customer_id, row.account_index, row.address)
 
 
+def is_exported(reader: Reader, customer_id: str) -> bool:
+    """Whether the customer took the key of their account: from then on it is a wallet like any outside."""
+    row = reader.row(_OF, {"customer_id": customer_id})
+    return row is not None and row.exported_at_ms is not None
+
+
 class Custody:
     """Gives every customer one account."""
 

@@ -1,6 +1,10 @@
 """Private keys from a seed, by number (BIP-32), and which path each key name has.
 
 A branch (``m/44'/60'/purpose'/0``) is derived once; each key below it is then one HMAC and one addition.
+
+Customers may take the keys of their accounts, and one such key together with its branch's chain code gives
+the whole branch away. So a branch's extended public key is as secret as the seed: it is in no file, and there
+is no watching of accounts by it.
 """
 
 from __future__ import annotations

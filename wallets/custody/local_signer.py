@@ -15,8 +15,10 @@ import rlp
 from coincurve import PrivateKey
 from eth_hash.auto import keccak
 
+from gateway.kernel.errors import ForbiddenError
 from wallets.custody.derivation import branches, parse_key_ref
 from wallets.custody.sealed_seed import SealedSeed
+from wallets.signer import PrivateKey as ExportedKey
 from wallets.signer import Signature, SignedTransaction
 
 _CACHED_KEYS = 4_096
@@ -27,7 +29,7 @@ _NUMBERS = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")
 
 
 class LocalSigner:
-    """Signs with keys derived from a seed. Implements `wallets.signer.Signer`."""
+    """Signs with keys derived from a seed. Implements `wallets.signer.Signer` and `KeyHolder`."""
 
     def __init__(self, seed: SealedSeed) -> None:
         self._branches = branches(seed.reveal())
@@ -64,6 +66,13 @@ class LocalSigner:
         signature = self._key(key_ref).sign_recoverable(digest, hasher=None)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
         return Signature(27 + signature[64], r, s)
+
+    async def export_key(self, key_ref: str) -> ExportedKey:
+        """See KeyHolder."""
+        kind, _ = parse_key_ref(key_ref)
+        if kind != "customer":
+            raise ForbiddenError("signer.not_exportable", "This key is not a customer's own.")
+        return ExportedKey(self._key(key_ref).secret)
 
     def _key(self, key_ref: str) -> PrivateKey:
         key = self._keys.get(key_ref)
