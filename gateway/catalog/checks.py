@@ -6,20 +6,26 @@ The checks walk the plain documents and pass over values of the wrong shape: tho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.catalog.contracts import contract_problems, declared_contracts, own_token_problems
 from gateway.catalog.files import SourceDocument
-from gateway.catalog.model import EditionKind, Format, Merchant, PartKind
+from gateway.catalog.model import Delivery, EditionKind, Format, Merchant, PartKind
 from gateway.catalog.problems import FieldPath, Problem, explain
 from gateway.catalog.taxes import CATEGORIES
+from gateway.catalog.walking import at as _at
+from gateway.catalog.walking import entries as _entries
+from gateway.catalog.walking import keys as _keys
+from gateway.catalog.walking import repeated as _repeated
 from gateway.kernel.currencies import EXPONENTS
 from gateway.kernel.documents import encode
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import MAX_AMOUNT_MINOR, Money
+from wallets.minting.own_calls import CallDescription
 
 MAX_PRODUCT_BYTES = 42 * 1024
 """Longest product as `wire_bytes` counts it: together with its placements it fits in one page."""
@@ -31,10 +37,12 @@ class MerchantFacts:
 
     currencies: Collection[str]
     location_codes: Collection[str]
+    contracts: Mapping[str, CallDescription | None]
 
     @classmethod
     def of(cls, merchant: Merchant) -> MerchantFacts:
-        return cls(merchant.currencies, [location.code for location in merchant.locations])
+        codes = [location.code for location in merchant.locations]
+        return cls(merchant.currencies, codes, merchant.contracts)
 
     @classmethod
     def declared(cls, document: Any) -> MerchantFacts:
@@ -44,7 +52,12 @@ class MerchantFacts:
         return cls(
             [code for _, code in currencies if isinstance(code, str)],
             [code for path, _ in locations if isinstance(code := _at(document, (*path, "code")), str)],
+            declared_contracts(document),
         )
+
+
+LARGE_SERIES = 10_000
+"""More copies than this are warned of. The law names no number; this one is ours."""
 
 
 def shape_problems(source: SourceDocument, shape: type[BaseModel]) -> list[Problem]:
@@ -78,6 +91,7 @@ def merchant_problems(source: SourceDocument) -> list[Problem]:
             found.append(source.problem((*rate, "days"), "the first number is the smaller one"))
     for limits in _PAYMENT_AMOUNTS:
         found += _price_problems(source, (*top, "payments", *limits), currencies, free=False)
+    found += contract_problems(source)
     for name in ("locations", "places"):
         codes = [
             ((*path, "code"), _at(document, (*path, "code"))) for path, _ in _entries(document, (*top, name))
@@ -112,6 +126,7 @@ def product_problems(source: SourceDocument, top: FieldPath, facts: MerchantFact
     for path, _ in variants_of(document, top):
         found += _offers(source, top, path, facts)
         found += _edition(source, (*path, "digital", "edition"))
+        found += own_token_problems(source, (*path, "digital"), facts.contracts)
         for code in _keys(document, (*path, "physical", "stock")):
             if code not in facts.location_codes:
                 found.append(
@@ -202,6 +217,31 @@ _PAYMENT_AMOUNTS: tuple[FieldPath, ...] = (
 )
 
 
+def series_warnings(source: SourceDocument, top: FieldPath) -> list[Problem]:
+    """Return a warning for every token of which there may be so many that it is hardly unique.
+
+    Regulation (EU) 2023/1114 leaves out crypto-assets that are unique and not fungible with others (Art.
+    2(3)); a number for each copy does not prove that, and a large series speaks against it (recital 11).
+    """
+    found: list[Problem] = []
+    for path, variant in variants_of(source.document, top):
+        digital = variant.get("digital")
+        if not isinstance(digital, dict) or digital.get("delivery") != Delivery.TOKEN:
+            continue
+        edition = digital.get("edition")
+        cap = edition.get("cap") if isinstance(edition, dict) else None
+        if isinstance(cap, int) and cap <= LARGE_SERIES:
+            continue
+        found.append(
+            source.problem(
+                (*path, "digital", "edition"),
+                "so many equal tokens may be fungible, and then MiCA applies to them (Art. 2(3)): "
+                "deliver an entitlement, or take advice",
+            )
+        )
+    return found
+
+
 def _price_problems(
     source: SourceDocument, path: FieldPath, currencies: Collection[str], *, free: bool
 ) -> Iterator[Problem]:
@@ -237,18 +277,6 @@ def _category(source: SourceDocument, path: FieldPath, category: str, kind: Part
     return []
 
 
-def _repeated(source: SourceDocument, values: list[tuple[FieldPath, Any]]) -> list[Problem]:
-    seen: set[str] = set()
-    found = []
-    for path, value in values:
-        if not isinstance(value, str):
-            continue
-        if value in seen:
-            found.append(source.problem(path, f"{value} is given twice"))
-        seen.add(value)
-    return found
-
-
 def _placements(document: Any) -> Iterator[tuple[FieldPath, Any]]:
     for place, _ in _entries(document, ("merchant", "places")):
         yield from _entries(document, (*place, "placements"))
@@ -260,27 +288,3 @@ def _numbers(value: Any, count: int) -> bool:
         and len(value) == count
         and all(type(entry) in (int, float) for entry in value)
     )
-
-
-def _at(document: Any, path: FieldPath) -> Any:
-    """Return what stands at a path, None where there is nothing or another shape."""
-    for step in path:
-        if isinstance(step, int):
-            if not isinstance(document, list) or step >= len(document):
-                return None
-            document = document[step]
-        else:
-            if not isinstance(document, dict):
-                return None
-            document = document.get(step)
-    return document
-
-
-def _entries(document: Any, path: FieldPath) -> list[tuple[FieldPath, Any]]:
-    found = _at(document, path)
-    return [((*path, index), entry) for index, entry in enumerate(found)] if isinstance(found, list) else []
-
-
-def _keys(document: Any, path: FieldPath) -> list[str]:
-    found = _at(document, path)
-    return [key for key in found if isinstance(key, str)] if isinstance(found, dict) else []

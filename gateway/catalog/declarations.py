@@ -21,6 +21,7 @@ from gateway.catalog.model import (
     TaxScheme,
 )
 from gateway.kernel.currencies import EXPONENTS
+from wallets.minting.own_calls import LEAST_GAS, MOST_DATA_BYTES, MOST_GAS, Standard
 
 MAX_VARIANTS = 40
 MAX_PLACEMENTS = 60
@@ -38,6 +39,10 @@ def _price_text(value: Any) -> Any:
             "price_number", 'must be text in quotes, such as "12.90": a bare number is not kept exactly'
         )
     return value
+
+
+def _number_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
 
 
 def _per_locale(value: Any) -> Any:
@@ -62,6 +67,10 @@ Description = Annotated[
 ]
 PriceText = Annotated[str, BeforeValidator(_price_text), StringConstraints(max_length=20)]
 Prices = Annotated[dict[Currency, PriceText], Field(min_length=1)]
+TokenIdText = Annotated[
+    str, BeforeValidator(_number_text), StringConstraints(pattern=r"^(0|[1-9][0-9]{0,77})$")
+]
+CallArgument = bool | int | Annotated[str, StringConstraints(max_length=400)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Vector = Annotated[list[Number], Field(min_length=3, max_length=3)]
 # Strict mode takes enum members only; documents hold their values.
@@ -110,6 +119,25 @@ class PaymentsDeclaration(Declaration):
     approval_hours: Annotated[int, Field(ge=1, le=90 * 24)] = 7 * 24
 
 
+class ContractDeclaration(Declaration):
+    """A contract that the merchant deployed and lets this installation mint on."""
+
+    name: Code
+    chain_id: Annotated[int, Field(ge=1, lt=1 << 53)]
+    address: Annotated[str, StringConstraints(max_length=42)]
+    standard: Annotated[Standard, _ByValue]
+    call: Annotated[str, StringConstraints(max_length=400)]
+    arguments: Annotated[list[CallArgument], Field(max_length=20)]
+    data: Annotated[str, StringConstraints(max_length=2 + 2 * MOST_DATA_BYTES)] = "0x"
+    gas: Annotated[int, Field(ge=LEAST_GAS, le=MOST_GAS)] | None = None
+
+
+class MintingDeclaration(Declaration):
+    gas_per_day: Annotated[int, Field(ge=0, lt=1 << 53)] | None = None
+    """0: any. Left out: what the installation allows."""
+    contracts: Annotated[list[ContractDeclaration], Field(max_length=50)] = []
+
+
 class LocationDeclaration(Declaration):
     code: Code
     name: Words80
@@ -150,6 +178,7 @@ class MerchantDeclaration(Declaration):
     tax: TaxDeclaration = TaxDeclaration()
     shipping: Annotated[list[ShippingDeclaration], Field(max_length=100)] = []
     payments: PaymentsDeclaration = PaymentsDeclaration()
+    minting: MintingDeclaration = MintingDeclaration()
     locations: Annotated[list[LocationDeclaration], Field(max_length=500)] = []
     places: Annotated[list[PlaceDeclaration], Field(max_length=500)] = []
 
@@ -175,11 +204,16 @@ class EditionDeclaration(Declaration):
 
 
 class DigitalDeclaration(Declaration):
-    delivery: Annotated[Delivery, _ByValue]
+    delivery: Annotated[Delivery, _ByValue] = Delivery.ENTITLEMENT
+    """A row that nobody can transfer is no crypto-asset; a token is asked for by name."""
     model: FileName | None = None
     edition: EditionDeclaration = EditionDeclaration()
     royalty_bps: Annotated[int, Field(ge=0, le=10_000)] = 0
     license: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    contract: Code | None = None
+    """The merchant's own contract it is minted on."""
+    token_id: TokenIdText | None = None
+    """Its id there, or that of the first numbered copy; left out: as on the installation's contract."""
 
 
 class PhysicalDeclaration(Declaration):
@@ -195,6 +229,8 @@ class VariantDeclaration(Declaration):
     options: Annotated[dict[Words80, Words80], Field(max_length=10)] = {}
     model: FileName | None = None
     """What a shop shows when it is not the digital part's model."""
+    picture: FileName | None = None
+    """A picture (PNG) in the place of the one that is drawn from the model."""
     offers: OffersDeclaration
     digital: DigitalDeclaration | None = None
     physical: PhysicalDeclaration | None = None

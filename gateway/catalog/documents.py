@@ -18,8 +18,10 @@ from gateway.catalog.model import (
     Placement,
     Product,
     Variant,
+    picture_path,
 )
 from gateway.catalog.snapshot import CatalogSnapshot
+from gateway.catalog.token_documents import shown_picture
 from gateway.kernel.documents import encode
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import Money
@@ -133,12 +135,14 @@ def _on_sale(products: Iterable[Product], place: Place | None) -> Iterable[Produ
 
 
 def _variant(snapshot: CatalogSnapshot, variant: Variant) -> dict[str, Any]:
+    shown = None if variant.asset_id is None else snapshot.asset(variant.asset_id)
     return {
         "variant_id": variant.variant_id,
         "sku": variant.sku,
         "title": dict(variant.title),
         "options": dict(variant.options),
-        "model": None if variant.asset_id is None else _model(snapshot.asset(variant.asset_id)),
+        "model": None if shown is None else _model(shown),
+        "picture_url": picture_path(shown_picture(variant.picture_id, shown)),
         "offers": [
             {
                 "format": offer.format.value,

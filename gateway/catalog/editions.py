@@ -28,6 +28,10 @@ def edition_changes(
         return
     edition, here = declared.edition, ("digital", "edition")
     before = stored["cap"]
+    for name in ("contract", "token_id"):
+        was, now = stored.get(name), getattr(declared, name)
+        if was != now:
+            yield ("digital", name), f"was {was or 'left out'} and cannot change: tokens may be there"
     if stored["delivery"] != declared.delivery:
         yield ("digital", "delivery"), f"was {stored['delivery']} and cannot change"
     if (stored["edition"] == EditionKind.NUMBERED) != (edition.kind is EditionKind.NUMBERED):

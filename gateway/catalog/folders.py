@@ -1,7 +1,7 @@
 """From a merchant's folder to a prepared import: read, check, measure, and report every mistake at once.
 
-A folder holds ``merchant.yaml``, ``products/*.yaml`` and ``models/*.glb``. A folder without
-``merchant.yaml`` is a folder of such folders. Everything here blocks and touches no database.
+A folder holds ``merchant.yaml``, ``products/*.yaml``, ``models/*.glb`` and ``pictures/*.png``. A folder
+without ``merchant.yaml`` is a folder of such folders. Everything here blocks and touches no database.
 """
 
 from __future__ import annotations
@@ -10,13 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.catalog.assets import MAX_MODEL_BYTES, AssetStore, content_id
+from gateway.catalog.assets import (
+    MAX_MODEL_BYTES,
+    MAX_PICTURE_BYTES,
+    AssetStore,
+    content_id,
+    picture_problem,
+)
 from gateway.catalog.checks import (
     MerchantFacts,
     merchant_problems,
     placement_problems,
     product_problems,
     repeated_names,
+    series_warnings,
     shape_problems,
     variants_of,
 )
@@ -63,6 +70,7 @@ class _Preparation:
         self._known = known
         self._worker = worker
         self._models = _Models()
+        self._pictures: dict[str, bytes] = {}
         self._taxes = TaxTable.load()
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -92,6 +100,10 @@ class _Preparation:
                     [Problem(str(file), None, "", "the file changed during the import")]
                 )
             self._assets.put(data)
+            if model.measured.picture:
+                self._assets.put(model.measured.picture, "png")
+        for picture in self._pictures.values():
+            self._assets.put(picture, "png")
         return PreparedImport(
             tuple(merchants),
             tuple(model for model, _ in self._models.new.values()),
@@ -146,7 +158,10 @@ class _Preparation:
                     f"no tax rates are known for {', '.join(sorted(untaxed))}: quotes will be refused",
                 )
             )
+        for product in products:
+            self.warnings += series_warnings(product, _TOP)
         return PreparedMerchant(
+            source,
             merchant,
             tuple(
                 PreparedProduct(
@@ -166,6 +181,11 @@ class _Preparation:
         found: dict[str, str] = {}
         for path, variant in variants_of(product.document, _TOP):
             digital, physical = variant.get("digital"), variant.get("physical")
+            if isinstance(picture := variant.get("picture"), str):
+                picture_id, problem = self._picture(folder, picture)
+                found[picture] = picture_id
+                if problem is not None:
+                    self.problems.append(product.problem((*path, "picture"), problem))
             for owner, at in ((variant, path), (digital, (*path, "digital"))):
                 name = owner.get("model") if isinstance(owner, dict) else None
                 if not isinstance(name, str):
@@ -185,6 +205,20 @@ class _Preparation:
                 if wrong is not None:
                     self.problems.append(product.problem(here, wrong))
         return found
+
+    def _picture(self, folder: Path, name: str) -> tuple[str, str | None]:
+        """Return the id of a picture file, and why it is refused."""
+        file = folder / "pictures" / name
+        if file.name != name or name.startswith("."):
+            return "", "must be the name of a file in the folder pictures"
+        try:
+            with file.open("rb") as opened:
+                data = opened.read(MAX_PICTURE_BYTES + 1)
+        except OSError:
+            return "", f"there is no file pictures/{file.name}"
+        picture_id = content_id(data)
+        self._pictures[picture_id] = data
+        return picture_id, picture_problem(data)
 
     def _model(self, folder: Path, name: str) -> tuple[str, Measured] | str:
         """Return asset id and measures of a model file, or why it is refused."""

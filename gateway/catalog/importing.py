@@ -8,11 +8,12 @@ of stock; see `gateway.catalog.recording`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway.catalog.assets import MAX_MODEL_BYTES, AssetStore, content_id
+from gateway.catalog.assets import MAX_MODEL_BYTES, AssetStore, content_id, picture_problem
 from gateway.catalog.checks import (
     MerchantFacts,
     product_problems,
@@ -35,6 +36,7 @@ from gateway.kernel.errors import InvalidError, NotFoundError
 from gateway.kernel.store.unit import Lane, Reader, Store, UnitOfWork
 from gateway.kernel.subjects import MerchantId
 
+_ID = re.compile(r"[0-9a-f]{64}")
 _LOCKS = ("catalog",)
 """Imports follow one another: they count versions and token numbers up."""
 
@@ -52,9 +54,10 @@ async def import_folder(
     ``inventory`` gets the starting stock and the editions in the same unit of work; ``issued`` is asked
     before a cap is lowered. Raises CatalogInvalidError with every problem found.
     """
-    known = {its.asset_id: _measured(its) for its in await store.read(load_assets)}
+    stored = await store.read(load_assets)
 
     def check() -> Any:
+        known = {its.asset_id: _measured(its) for its in stored if _pictured(assets, its)}
         with ModelWorker() as worker:
             return prepare(path, assets, known, worker)
 
@@ -71,14 +74,18 @@ async def import_product(
     merchant_id: str,
     document: Mapping[str, Any],
     *,
+    assets: AssetStore | None = None,
     issued: IssuedCopies | None = None,
     inventory: Inventory | None = None,
 ) -> ImportReport:
-    """Import one product: what a product file holds under ``product``, with models named by asset id.
+    """Import one product: what a product file holds under ``product``, with models and pictures named by id.
+
+    ``assets`` is where pictures are; without it none can be named.
 
     Raises CatalogInvalidError with every problem, or NotFoundError ``merchant.not_found``.
     """
     source = SourceDocument("", dict(document), {})
+    pictures, missing = await asyncio.to_thread(_stored_pictures, assets, source)
 
     def unit(uow: UnitOfWork) -> ImportReport:
         merchant = load_merchant(uow, merchant_id)
@@ -88,20 +95,31 @@ async def import_product(
         problems += product_problems(source, (), MerchantFacts.of(merchant))
         problems += repeated_names([(source, ())])
         models, wrong = _stored_models(uow, source)
-        if problems or wrong:
-            raise CatalogInvalidError([*problems, *wrong])
+        if problems or wrong or missing:
+            raise CatalogInvalidError([*problems, *wrong, *missing])
         declaration = ProductDeclaration.model_validate(source.document)
         return record_product(
             uow,
             MerchantId(merchant_id),
             merchant.slug,
             {location.code: location.location_id for location in merchant.locations},
-            PreparedProduct(source, (), declaration, models),
+            PreparedProduct(source, (), declaration, {**models, **pictures}),
             issued=issued,
             inventory=inventory,
         )
 
     return await store.write(unit, locks=_LOCKS)
+
+
+async def add_picture(assets: AssetStore, data: bytes) -> str:
+    """Store one uploaded picture (PNG); products then name it by the id that is returned.
+
+    Raises InvalidError ``picture.invalid``.
+    """
+    problem = picture_problem(data)
+    if problem is not None:
+        raise InvalidError("picture.invalid", f"The picture {problem}.")
+    return await asyncio.to_thread(assets.put, data, "png")
 
 
 async def add_model(store: Store, assets: AssetStore, data: bytes) -> Asset:
@@ -115,13 +133,19 @@ async def add_model(store: Store, assets: AssetStore, data: bytes) -> Asset:
         )
     asset_id = await asyncio.to_thread(content_id, data)
     known = await store.read(lambda reader: load_asset(reader, asset_id))
-    if known is not None and await asyncio.to_thread(assets.contains, asset_id):
+
+    def is_here() -> bool:
+        return known is not None and assets.contains(asset_id) and _pictured(assets, known)
+
+    if known is not None and await asyncio.to_thread(is_here):
         return known
 
     def check() -> NewModel:
         with ModelWorker() as worker:
-            measured = worker.measure(data) if known is None else _measured(known)
+            measured = worker.measure(data)
         assets.put(data)
+        if measured.picture:
+            assets.put(measured.picture, "png")
         return NewModel(asset_id, len(data), measured)
 
     model = await asyncio.to_thread(check)
@@ -135,8 +159,32 @@ async def add_model(store: Store, assets: AssetStore, data: bytes) -> Asset:
     return await store.write(unit)
 
 
+def _pictured(assets: AssetStore, asset: Asset) -> bool:
+    """Whether the model's picture is here, or none can be drawn."""
+    return asset.picture_id is not None and (
+        asset.picture_id == "" or assets.contains(asset.picture_id, "png")
+    )
+
+
 def _measured(asset: Asset) -> Measured:
     return Measured(asset.extents_m, asset.triangles, asset.watertight)
+
+
+def _stored_pictures(
+    assets: AssetStore | None, source: SourceDocument
+) -> tuple[dict[str, str], list[Problem]]:
+    """Find the pictures a document names among those stored."""
+    found: dict[str, str] = {}
+    problems = []
+    for path, variant in variants_of(source.document, ()):
+        name = variant.get("picture")
+        if not isinstance(name, str):
+            continue
+        if assets is not None and _ID.fullmatch(name) is not None and assets.contains(name, "png"):
+            found[name] = name
+        else:
+            problems.append(source.problem((*path, "picture"), "is not the id of an uploaded picture"))
+    return found, problems
 
 
 def _stored_models(reader: Reader, source: SourceDocument) -> tuple[dict[str, str], list[Problem]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -53,6 +54,7 @@ from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader
 from gateway.kernel.subjects import MerchantId
+from wallets.minting.own_calls import CallDescription, describe
 
 _COUNTER = Statement(select(catalog_counter.c.value).where(catalog_counter.c.name == bindparam("name")))
 _SETTINGS = Statement(select(merchant.c.settings).where(merchant.c.merchant_id == bindparam("merchant_id")))
@@ -76,8 +78,10 @@ def read_version(reader: Reader) -> int:
 
 def load_snapshot(reader: Reader) -> CatalogSnapshot:
     """Return the whole catalog as it is committed now."""
+    merchants = _merchants(reader)
+    contracts = {its.merchant_id: its.contracts for its in merchants}
     return CatalogSnapshot(
-        read_version(reader), _merchants(reader), _products(reader), _places(reader), load_assets(reader)
+        read_version(reader), merchants, _products(reader, contracts), _places(reader), load_assets(reader)
     )
 
 
@@ -102,7 +106,15 @@ def load_merchant(reader: Reader, merchant_id: str) -> Merchant | None:
 
 def _asset(row: Any) -> Asset:
     x, y, z = decode(row.extents_m)
-    return Asset(row.asset_id, row.media_type, row.bytes, (x, y, z), row.triangles, bool(row.watertight))
+    return Asset(
+        row.asset_id,
+        row.media_type,
+        row.bytes,
+        (x, y, z),
+        row.triangles,
+        bool(row.watertight),
+        row.picture_id,
+    )
 
 
 def _merchants(reader: Reader) -> list[Merchant]:
@@ -137,9 +149,22 @@ def _merchants(reader: Reader) -> list[Merchant]:
                 tuple(_shipping_rate(rate) for rate in settings["shipping"]),
                 tuple(locations[row.merchant_id]),
                 payment_policy(settings),
+                _contracts(settings),
             )
         )
     return found
+
+
+def _contracts(settings: dict[str, Any]) -> MappingProxyType[str, CallDescription]:
+    """Return the merchant's own contracts; imports of earlier versions have written none."""
+    return MappingProxyType(
+        {
+            stated["name"]: describe(
+                stated["standard"], stated["call"], stated["arguments"], bytes.fromhex(stated["data"][2:])
+            )
+            for stated in settings.get("minting", {}).get("contracts", [])
+        }
+    )
 
 
 def payment_policy_of(reader: Reader, merchant_id: str) -> PaymentPolicy:
@@ -172,7 +197,7 @@ def _prices(amounts: dict[str, int]) -> MappingProxyType[str, Money]:
     return MappingProxyType({currency: Money(amount, currency) for currency, amount in amounts.items()})
 
 
-def _products(reader: Reader) -> list[Product]:
+def _products(reader: Reader, contracts: Mapping[MerchantId, Mapping[str, CallDescription]]) -> list[Product]:
     prices: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for row in reader.rows(_PRICES):
         prices[row.variant_id][row.format][row.currency] = row.amount_minor
@@ -193,7 +218,8 @@ def _products(reader: Reader) -> list[Product]:
             (),
         )
         its_variants = tuple(
-            _variant(bare, its_row, prices[its_row.variant_id]) for its_row in variants[row.product_id]
+            _variant(bare, its_row, prices[its_row.variant_id], contracts[bare.merchant_id])
+            for its_row in variants[row.product_id]
         )
         found.append(
             Product(
@@ -211,10 +237,13 @@ def _products(reader: Reader) -> list[Product]:
     return found
 
 
-def _variant(of: Product, row: Any, prices: dict[str, dict[str, int]]) -> Variant:
+def _variant(
+    of: Product, row: Any, prices: dict[str, dict[str, int]], contracts: Mapping[str, CallDescription]
+) -> Variant:
     digital = None
     if row.digital is not None:
         stored = decode(row.digital)
+        contract = stored.get("contract")
         digital = DigitalPart(
             Delivery(stored["delivery"]),
             stored["asset_id"],
@@ -223,6 +252,8 @@ def _variant(of: Product, row: Any, prices: dict[str, dict[str, int]]) -> Varian
             stored["royalty_bps"],
             stored["license"],
             row.token_number if stored["delivery"] == Delivery.TOKEN else None,
+            contract,
+            contract in contracts and contracts[contract].is_single,
         )
     physical = None
     if row.physical is not None:
@@ -258,6 +289,7 @@ def _variant(of: Product, row: Any, prices: dict[str, dict[str, int]]) -> Varian
         MappingProxyType(offers),
         digital,
         physical,
+        row.picture_id,
     )
 
 

@@ -14,6 +14,7 @@ from enum import StrEnum
 from gateway.kernel.ids import Id
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import MerchantId
+from wallets.minting.own_calls import CallDescription
 
 Text = Mapping[str, str]
 """A text per locale (BCP 47 tag); a text without a locale stands under ``und``."""
@@ -192,6 +193,8 @@ class Merchant:
     shipping: tuple[ShippingRate, ...]
     locations: tuple[Location, ...]
     payments: PaymentPolicy = field(default_factory=PaymentPolicy)
+    contracts: Mapping[str, CallDescription] = field(default_factory=dict)
+    """Its own contracts by name, and how a mint there is called."""
 
     def shipping_rate(self, country: str) -> ShippingRate | None:
         """Return the first rate that serves this country, or None: the merchant does not ship there."""
@@ -208,6 +211,11 @@ class Merchant:
         return None
 
 
+def picture_path(picture_id: str | None) -> str | None:
+    """Return where a picture is served, or None where there is none."""
+    return f"/v1/assets/{picture_id}.png" if picture_id else None
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
     """A stored 3D model. ``asset_id`` is the SHA-256 of its bytes in hex.
@@ -222,11 +230,18 @@ class Asset:
     extents_m: tuple[float, float, float]
     triangles: int
     watertight: bool
+    picture_id: str | None = None
+    """SHA-256 of a picture of it; empty where none can be drawn, None where none was tried."""
 
     @property
     def url(self) -> str:
         """Path on the gateway; the content behind it never changes."""
         return f"/v1/assets/{self.asset_id}.glb"
+
+    @property
+    def picture_url(self) -> str | None:
+        """Path of its picture on the gateway (PNG), or None."""
+        return picture_path(self.picture_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +267,10 @@ class DigitalPart:
     license: str
     token_number: int | None
     """ERC-1155 id of the edition, given once and never reused; None unless delivered as a token."""
+    contract: str | None = None
+    """Name of the merchant's own contract it is minted on. From there no token comes back to us."""
+    single: bool = False
+    """Whether each copy is a mint of its own, though it has no number."""
 
     @property
     def limited(self) -> bool:
@@ -309,6 +328,8 @@ class Variant:
     offers: Mapping[Format, VariantOffer]
     digital: DigitalPart | None
     physical: PhysicalPart | None
+    picture_id: str | None = None
+    """The merchant's own picture; None: the one drawn from the model."""
 
 
 @dataclass(frozen=True, slots=True)

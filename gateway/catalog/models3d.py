@@ -10,6 +10,7 @@ Models are only ever measured with trimesh, never written: the merchant's bytes 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from gateway.catalog.assets import MAX_MODEL_BYTES
+from gateway.catalog.pictures import draw
 from gateway.catalog.preflight import preflight
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import InvalidError, UnavailableError, VitrineError
@@ -32,6 +34,8 @@ SUSPECT_M = 5.0
 """A longest side above this earns a warning."""
 MEMORY_BYTES = 4 * 1024**3
 SECONDS_PER_MODEL = 30.0
+_LONGEST_ANSWER = 2 * 1024 * 1024
+"""A picture of 512 by 512 points has at most a megabyte, and a third more as text."""
 START_SECONDS = 60.0
 """The first model also waits for the interpreter and the libraries, on a busy machine."""
 WELD_TRIANGLES = 200_000
@@ -45,6 +49,8 @@ class Measured:
     extents_m: tuple[float, float, float]
     triangles: int
     watertight: bool
+    picture: bytes | None = None
+    """A picture of the model (PNG); empty where none can be drawn, None where none was tried."""
 
     @property
     def suspect(self) -> bool:
@@ -95,7 +101,8 @@ class ModelWorker:
             known = UnavailableError if answer["code"] == "model.extra_missing" else InvalidError
             raise known(answer["code"], answer["message"])
         x, y, z = answer["extents_m"]
-        return Measured((x, y, z), answer["triangles"], answer["watertight"])
+        picture = base64.b64decode(answer["picture"])
+        return Measured((x, y, z), answer["triangles"], answer["watertight"], picture)
 
     def close(self) -> None:
         """End the worker."""
@@ -138,7 +145,7 @@ def _converse(process: subprocess.Popen[bytes], data: bytes, seconds: float) -> 
         process.stdin.write(b"%d\n" % len(data))
         process.stdin.write(data)
         process.stdin.flush()
-        line = process.stdout.readline(65_536)
+        line = process.stdout.readline(_LONGEST_ANSWER)
     except OSError:
         return None  # the pipe broke: the worker is gone
     finally:
@@ -168,7 +175,16 @@ def measure(data: bytes) -> Measured:
             "model.units_suspect",
             f"The longest side is {largest:g} m; glTF is in metres. {_scale_advice(largest)}",
         )
-    return Measured((x, y, z), checked.triangles, _watertight(scene, checked.triangles))
+    picture = b"" if checked.textured else _drawn(scene, checked.triangles)
+    return Measured((x, y, z), checked.triangles, _watertight(scene, checked.triangles), picture)
+
+
+def _drawn(scene: Any, triangles: int) -> bytes:
+    try:
+        return draw(scene, triangles)
+    except (ArithmeticError, ValueError, LookupError, AttributeError, TypeError, MemoryError):
+        # A model that cannot be drawn here may still be sold: it has no picture.
+        return b""
 
 
 def _scale_advice(largest: float) -> str:
@@ -213,7 +229,12 @@ def _answer(data: bytes) -> dict[str, Any]:
     except Exception as error:
         # A mesh library's own words about a broken file; the worker stays fit for the next one.
         return {"code": "model.unreadable", "message": f"The model cannot be read: {type(error).__name__}."}
-    return {"extents_m": found.extents_m, "triangles": found.triangles, "watertight": found.watertight}
+    return {
+        "extents_m": found.extents_m,
+        "triangles": found.triangles,
+        "watertight": found.watertight,
+        "picture": base64.b64encode(found.picture or b"").decode(),
+    }
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -60,6 +60,8 @@ class Preflight:
 
     triangles: int
     """Drawn triangles: every instance of a mesh counts."""
+    textured: bool
+    """Whether it has images: what it looks like cannot be told without decoding them."""
 
 
 def preflight(data: bytes) -> Preflight:
@@ -97,7 +99,8 @@ class _Check:
         if vertices > MAX_VERTICES:
             refuse("too_complex", f"The model has {vertices} vertices; {MAX_VERTICES} are the most.")
         self._skins_and_animations()
-        return Preflight(drawn_triangles(self._gltf, self._triangles))
+        textured = bool(self._gltf.lists["images"])
+        return Preflight(drawn_triangles(self._gltf, self._triangles), textured)
 
     def _header(self) -> None:
         asset = self._gltf.top.get("asset")

@@ -13,7 +13,7 @@ from gateway.catalog.problems import FieldPath, Problem
 
 @dataclass(frozen=True, slots=True)
 class PreparedProduct:
-    """A product; ``models`` maps what the document calls a model to the id of its asset."""
+    """A product; ``models`` maps what the document calls a model or a picture to its id."""
 
     source: SourceDocument
     top: FieldPath
@@ -27,8 +27,13 @@ class PreparedProduct:
 
 @dataclass(frozen=True, slots=True)
 class PreparedMerchant:
+    source: SourceDocument
     declaration: MerchantDeclaration
     products: tuple[PreparedProduct, ...]
+
+    def contract_problem(self, index: int, field: str, message: str) -> Problem:
+        """Return a problem in one of the merchant's own contracts."""
+        return self.source.problem(("merchant", "minting", "contracts", index, field), message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from gateway.catalog.declarations import (
-    MerchantDeclaration,
     ProductDeclaration,
     VariantDeclaration,
 )
 from gateway.catalog.editions import edition_changes
 from gateway.catalog.loading import read_version
 from gateway.catalog.model import Delivery, EditionKind, LocationId, PlaceId, ProductId, VariantId
-from gateway.catalog.prepared import NewModel, PreparedImport, PreparedProduct
+from gateway.catalog.prepared import NewModel, PreparedImport, PreparedMerchant, PreparedProduct
 from gateway.catalog.problems import CatalogInvalidError, Problem
 from gateway.catalog.reports import (
+    DeclaredContract,
     EditionCap,
+    GasLimit,
     ImportedMerchant,
     ImportReport,
     InitialStock,
@@ -43,10 +44,14 @@ from gateway.catalog.tables import (
     variant,
     variant_price,
 )
+from gateway.catalog.token_documents import KEEP, edition_row
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.store.statements import Statement, insert_into, insert_new, upsert
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import MerchantId
+from wallets.minting.copies import was_sold
+from wallets.minting.own_calls import describe
+from wallets.minting.own_contracts import OwnContract
 
 _MERCHANT = Statement(select(merchant.c.merchant_id).where(merchant.c.slug == bindparam("slug")))
 _LOCATIONS = Statement(
@@ -90,7 +95,7 @@ _PUT_PRODUCT = _keep(product, "product_id", "title description failure_policy ta
 _PUT_VARIANT = _keep(
     variant,
     "variant_id",
-    "product_id position active title options formats asset_id digital physical token_number",
+    "product_id position active title options formats asset_id digital physical token_number picture_id",
 )
 _DROP_VARIANTS = Statement(
     update(variant).where(variant.c.product_id == bindparam("of_product")).values(active=0)
@@ -98,7 +103,12 @@ _DROP_VARIANTS = Statement(
 _DROP_PRICES = Statement(delete(variant_price).where(variant_price.c.variant_id == bindparam("variant_id")))
 _PUT_PRICE = insert_into(variant_price)
 _PUT_SEED = insert_new(stock_seed)
-_PUT_ASSET = insert_new(asset)
+# A model that was stored before pictures were drawn gets its picture.
+_PUT_ASSET = upsert(
+    asset,
+    ["asset_id"],
+    lambda new: {"picture_id": func.coalesce(new["picture_id"], asset.c.picture_id)},
+)
 _SET_COUNTER = _keep(catalog_counter, "name", "value")
 
 
@@ -115,7 +125,7 @@ def record(
     written then.
     """
     recording = _Recording(uow, issued)
-    merchants = [recording.merchant(its.declaration, its.products) for its in prepared.merchants]
+    merchants = [recording.merchant(its) for its in prepared.merchants]
     return recording.finish(prepared, merchants, inventory)
 
 
@@ -160,14 +170,15 @@ class _Recording:
         self._problems: list[Problem] = []
         self._stock: list[InitialStock] = []
         self._editions: list[EditionCap] = []
+        self._contracts: list[DeclaredContract] = []
+        self._gas_limits: list[GasLimit] = []
         self._version = read_version(uow) + 1
         self._token_numbers_before = self._last_token_number = self._counter("token_number")
 
-    def merchant(
-        self, declared: MerchantDeclaration, products: tuple[PreparedProduct, ...]
-    ) -> ImportedMerchant:
+    def merchant(self, prepared: PreparedMerchant) -> ImportedMerchant:
         """Note everything of one merchant."""
         uow = self._uow
+        declared, products = prepared.declaration, prepared.products
         found = uow.row(_MERCHANT, {"slug": declared.slug})
         merchant_id = uow.new_id(MerchantId) if found is None else MerchantId(found.merchant_id)
         of_merchant = {"merchant_id": merchant_id}
@@ -215,6 +226,7 @@ class _Recording:
                 for its in declared.places
             ],
         )
+        self._note_minting(merchant_id, prepared)
         self.products(merchant_id, location_ids, products)
         variants = sum(len(its.declaration.variants) for its in products)
         return ImportedMerchant(merchant_id, declared.slug, len(products), variants, len(declared.places))
@@ -234,6 +246,8 @@ class _Recording:
         )
         product_rows, variant_rows, prices, old_products = [], [], [], []
         imported = {existing.products.get(its.declaration.handle) for its in products}
+        skus = {variant.sku for its in products for variant in its.declaration.variants}
+        self._fix_sold(merchant_id, existing, imported, skus)
         for prepared in products:
             declared = prepared.declaration
             product_id = existing.products.get(declared.handle)
@@ -272,6 +286,8 @@ class _Recording:
             prepared.measured,
             prepared.warnings,
             self._version,
+            tuple(self._contracts),
+            tuple(self._gas_limits),
         )
         if inventory is not None:
             inventory(self._uow, report)
@@ -297,12 +313,42 @@ class _Recording:
             self._uow.run_many(statement, rows)
         return report
 
+    def _note_minting(self, merchant_id: MerchantId, prepared: PreparedMerchant) -> None:
+        minting = prepared.declaration.minting
+        self._gas_limits.append(GasLimit(merchant_id, minting.gas_per_day))
+        for index, its in enumerate(minting.contracts):
+            description = describe(its.standard, its.call, its.arguments, bytes.fromhex(its.data[2:]))
+            self._contracts.append(
+                DeclaredContract(
+                    OwnContract(merchant_id, its.name, its.chain_id, its.address, description, its.gas),
+                    partial(prepared.contract_problem, index),
+                )
+            )
+
     def _note(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
         self._writes.append((statement, rows))
 
     def _counter(self, name: str) -> int:
         found = self._uow.row(_COUNTER, {"name": name})
         return 0 if found is None else found.value
+
+    def _fix_sold(
+        self, merchant_id: MerchantId, existing: _Existing, products: set[str | None], skus: set[str]
+    ) -> None:
+        """Note what tokens of these products say of themselves, where copies were sold: it stays so."""
+        rows = [
+            edition_row(self._uow, its.token_number)
+            for its in existing.variants.values()
+            if its.token_number is not None
+            and (its.product_id in products or its.sku in skus)
+            and self._was_sold(merchant_id, its.sku, its.token_number)
+        ]
+        self._note(KEEP, [row for row in rows if row is not None])
+
+    def _was_sold(self, merchant_id: MerchantId, sku: str, item_number: int) -> bool:
+        if self._issued is not None and self._issued(self._uow, merchant_id, sku):
+            return True
+        return was_sold(self._uow, item_number)
 
     def _product_row(
         self, merchant_id: MerchantId, product_id: str, declared: ProductDeclaration
@@ -352,6 +398,8 @@ class _Recording:
                     digital.edition.cap,
                     digital.edition.kind is EditionKind.NUMBERED,
                     token_number if digital.delivery is Delivery.TOKEN else None,
+                    digital.contract,
+                    None if digital.token_id is None else int(digital.token_id),
                 )
             )
         shown = declared.shown_model
@@ -371,6 +419,7 @@ class _Recording:
                 None if declared.physical is None else encode(declared.physical.model_dump(exclude={"stock"}))
             ),
             "token_number": token_number,
+            "picture_id": None if declared.picture is None else prepared.models[declared.picture],
         }
 
     def _note_stock(

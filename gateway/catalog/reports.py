@@ -13,6 +13,7 @@ from gateway.catalog.model import LocationId
 from gateway.catalog.problems import Problem
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.kernel.subjects import MerchantId
+from wallets.minting.own_contracts import OwnContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,26 @@ class EditionCap:
     cap: int | None
     numbered: bool
     token_number: int | None
+    contract: str | None = None
+    """Name of the merchant's own contract it is minted on."""
+    first_token_id: int | None = None
+    """Its id there, where the merchant names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredContract:
+    """A merchant's own contract as it is declared now; ``problem`` tells where in its file a field stands."""
+
+    contract: OwnContract
+    problem: Callable[[str, str], Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class GasLimit:
+    """What a merchant's mints may use in a day; None: what the installation allows."""
+
+    merchant_id: MerchantId
+    per_day: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,8 @@ class ImportReport:
     warnings: tuple[Problem, ...]
     version: int
     """Version of the catalog with this import in it."""
+    contracts: tuple[DeclaredContract, ...] = ()
+    gas_limits: tuple[GasLimit, ...] = ()
 
 
 IssuedCopies = Callable[[Reader, MerchantId, str], int]

@@ -6,15 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.catalog.assets import GLB_MEDIA_TYPE
+from gateway.catalog.assets import GLB_MEDIA_TYPE, content_id
 from gateway.catalog.declarations import (
     DigitalDeclaration,
     MerchantDeclaration,
+    MintingDeclaration,
     OffersDeclaration,
     PaymentsDeclaration,
     PlacementDeclaration,
     VariantDeclaration,
 )
+from gateway.catalog.models3d import Measured
 from gateway.catalog.prepared import NewModel
 from gateway.kernel.documents import encode
 from gateway.kernel.money import Money
@@ -34,6 +36,7 @@ def settings(declared: MerchantDeclaration) -> dict[str, Any]:
             for rate in declared.shipping
         ],
         "payments": _payments(declared.payments),
+        "minting": _minting(declared.minting),
     }
 
 
@@ -56,6 +59,20 @@ def _payments(declared: PaymentsDeclaration) -> dict[str, Any]:
                 "payout_cooling_hours": payout.cooling_hours,
             }
         ),
+    }
+
+
+def _minting(declared: MintingDeclaration) -> dict[str, Any]:
+    return {
+        "gas_per_day": declared.gas_per_day,
+        "contracts": [
+            {
+                **its.model_dump(mode="json", exclude={"arguments"}),
+                # Numbers of a call may be longer than a number of JSON.
+                "arguments": [str(one) if type(one) is int else one for one in its.arguments],
+            }
+            for its in declared.contracts
+        ],
     }
 
 
@@ -92,6 +109,8 @@ def digital_part(declared: DigitalDeclaration, models: Mapping[str, str]) -> dic
         "cap": declared.edition.cap,
         "royalty_bps": declared.royalty_bps,
         "license": declared.license,
+        "contract": declared.contract,
+        "token_id": declared.token_id,
     }
 
 
@@ -111,6 +130,13 @@ def pose(declared: PlacementDeclaration) -> dict[str, Any]:
     }
 
 
+def picture_id(measured: Measured) -> str | None:
+    """Return the column of a model's picture: see the table."""
+    if measured.picture is None:
+        return None
+    return content_id(measured.picture) if measured.picture else ""
+
+
 def asset_row(model: NewModel, now_ms: int) -> dict[str, Any]:
     return {
         "asset_id": model.asset_id,
@@ -119,5 +145,6 @@ def asset_row(model: NewModel, now_ms: int) -> dict[str, Any]:
         "extents_m": encode(list(model.measured.extents_m)),
         "triangles": model.measured.triangles,
         "watertight": int(model.measured.watertight),
+        "picture_id": picture_id(model.measured),
         "created_at_ms": now_ms,
     }

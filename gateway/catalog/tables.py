@@ -77,6 +77,8 @@ variant = Table(
     Column("physical", Text),  # JSON
     # Given once, kept for ever: it is the token's id on the chain.
     Column("token_number", BigInteger, unique=True),
+    # SHA-256 of the merchant's own picture; null: the one drawn from the model.
+    Column("picture_id", Text),
     UniqueConstraint("merchant_id", "sku"),
     CheckConstraint("token_number IS NULL OR token_number > 0", name="token_number_positive"),
 )
@@ -111,6 +113,20 @@ asset = Table(
     Column("triangles", Integer, nullable=False),
     Column("watertight", Integer, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    # SHA-256 of its picture; empty where none can be drawn, null where none was tried.
+    Column("picture_id", Text),
+)
+
+token_document = Table(
+    "token_document",
+    metadata,
+    # What a token says of itself, for ever. Its address is the hash of its bytes.
+    Column("sha256", Text, primary_key=True),
+    Column("item_number", BigInteger, nullable=False),
+    Column("serial", BigInteger, nullable=False),  # 0: the edition
+    Column("document", Text, nullable=False),  # canonical JSON
+    Column("published_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("item_number", "serial"),
 )
 
 catalog_counter = Table(

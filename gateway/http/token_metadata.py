@@ -2,55 +2,71 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
-from gateway.catalog.model import Variant
-from gateway.catalog.snapshot import CatalogSnapshot
+from gateway.commands import token_metadata as commands
 from gateway.http.callers import InContext
+from gateway.http.problems import problem
+from gateway.kernel.documents import encode
 from gateway.kernel.errors import NotFoundError
-from wallets.minting.model import NUMBERED, SERIAL_BITS
 
 router = APIRouter(tags=["tokens"])
+
 _NAME = re.compile(r"[0-9a-f]{64}")
+_ANYBODY = {
+    # Marketplaces and wallets in browsers read it from their own sites.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag",
+    "X-Content-Type-Options": "nosniff",
+}
+_CHANGING = "public, max-age=60"
+"""How long a token's state may be old."""
+_FOR_EVER = "public, max-age=31536000, immutable"
 
 
+@router.head("/v1/tokens/{name}.json", include_in_schema=False)
 @router.get("/v1/tokens/{name}.json")
-async def token_metadata(context: InContext, name: str) -> Any:
-    """What an item is. ``name`` is its id as 64 lower-case hex digits, as EIP-1155 substitutes ``{id}``."""
+async def token_metadata(request: Request, context: InContext, name: str) -> Response:
+    """What a token is and how it stands. ``name`` is its id as 64 lower-case hex digits, as EIP-1155
+    substitutes ``{id}``. A copy that is not on the chain yet is not found."""
     if _NAME.fullmatch(name) is None:
-        raise NotFoundError("token.not_found", "There is no such digital item.")
-    token_id, serial = int(name, 16), None
-    if token_id & NUMBERED:
-        token_id ^= NUMBERED
-        serial = token_id & ((1 << SERIAL_BITS) - 1)
-        token_id >>= SERIAL_BITS
-    snapshot = context.catalog.current
-    variant = _variant(snapshot, token_id)
-    digital = variant.digital
-    assert digital is not None
-    title = variant.title.get("en") or next(iter(variant.title.values()))
-    product = snapshot.product(variant.product_id)
-    document: dict[str, Any] = {
-        "name": title if serial is None else f"{title} #{serial}",
-        "description": product.description.get("en") or next(iter(product.description.values()), ""),
-        "decimals": 0,
-        "properties": {"sku": variant.sku, "edition": digital.edition.value, "license": digital.license},
-    }
-    if digital.cap is not None:
-        document["properties"]["copies"] = digital.cap
-    if serial is not None:
-        document["properties"]["serial"] = serial
-    if digital.asset_id is not None:
-        document["animation_url"] = f"{context.process.base_url}{snapshot.asset(digital.asset_id).url}"
-    return document
+        return _missing()
+    try:
+        document = await commands.token_metadata(context, int(name, 16))
+    except NotFoundError:
+        return _missing()
+    body = encode(document).encode()
+    return _answer(request, body, hashlib.sha256(body).hexdigest(), _CHANGING)
 
 
-def _variant(snapshot: CatalogSnapshot, item_number: int) -> Variant:
-    for product in snapshot.products.values():
-        for variant in product.variants:
-            if variant.digital is not None and variant.digital.token_number == item_number:
-                return variant
-    raise NotFoundError("token.not_found", "There is no such digital item.")
+@router.head("/v1/documents/{sha256}.json", include_in_schema=False)
+@router.get("/v1/documents/{sha256}.json")
+async def document(request: Request, context: InContext, sha256: str) -> Response:
+    """What a token says of itself for ever: canonical JSON whose SHA-256 is its address."""
+    if _NAME.fullmatch(sha256) is None:
+        return _missing()
+    try:
+        body = await commands.token_document(context, sha256)
+    except NotFoundError:
+        return _missing()
+    return _answer(request, body, sha256, _FOR_EVER)
+
+
+def _answer(request: Request, body: bytes, digest: str, kept: str) -> Response:
+    headers = {**_ANYBODY, "ETag": f'"{digest}"', "Cache-Control": kept}
+    # RFC 9110, section 13.1.2: a weak comparison is enough.
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
+    if known & {headers["ETag"], "*"}:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _missing() -> Response:
+    """Not to be kept: it may be minted in a moment."""
+    answer = problem(NotFoundError("token.not_found", "There is no such digital item."))
+    answer.headers.update({**_ANYBODY, "Cache-Control": "no-store"})
+    return answer

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from gateway.catalog.assets import AssetStore, content_id
 from gateway.catalog.importing import add_model, import_folder, import_product
 from gateway.catalog.loading import load_snapshot, read_version
-from gateway.catalog.model import Format, PartKind
+from gateway.catalog.model import Delivery, Format, PartKind
 from gateway.catalog.problems import CatalogInvalidError
 from gateway.catalog.reports import ImportReport
 from gateway.kernel.errors import InvalidError, NotFoundError
@@ -263,6 +263,37 @@ async def test_country_without_tax_rates_is_a_warning(
     folder.merchant(MERCHANT.replace("countries: [DE, AT]", "countries: [DE, CH]"))
     report = await import_folder(store, assets, folder.path)
     assert ["CH" in str(its) for its in report.warnings] == [True]
+
+
+@pytest.mark.parametrize(
+    ("edition", "warned"),
+    [
+        ("{kind: open}", True),
+        ("{kind: capped, cap: 10001}", True),
+        ("{kind: capped, cap: 10000}", False),
+        ("{kind: numbered, cap: 25}", False),
+    ],
+)
+async def test_tokens_in_a_large_series_are_warned_of_and_nothing_else_is(
+    store: SqliteStore, assets: AssetStore, folder: Folder, edition: str, warned: bool
+) -> None:
+    folder.product(PRODUCT.replace("{kind: capped, cap: 100}", edition))
+    report = await import_folder(store, assets, folder.path)
+    assert ["MiCA" in str(its) and "Art. 2(3)" in str(its) for its in report.warnings] == [True] * warned
+
+
+async def test_digital_items_are_entitlements_unless_a_token_is_declared(
+    store: SqliteStore, assets: AssetStore, folder: Folder
+) -> None:
+    folder.product(
+        PRODUCT.replace("        delivery: token\n", "").replace("kind: capped, cap: 100", "kind: open")
+    )
+    report = await import_folder(store, assets, folder.path)
+    assert report.warnings == ()
+    snapshot = await store.read(load_snapshot)
+    (product,) = snapshot.products.values()
+    digital = product.variants[0].digital
+    assert digital is not None and digital.delivery is Delivery.ENTITLEMENT
 
 
 async def test_inventory_is_written_in_the_same_unit_and_may_refuse(

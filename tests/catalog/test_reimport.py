@@ -99,11 +99,21 @@ async def test_changed_model_is_a_new_asset_and_the_old_one_stays(
 async def test_lost_model_file_is_stored_again(
     store: SqliteStore, assets: AssetStore, folder: Folder, tmp_path: Path
 ) -> None:
-    for file in (tmp_path / "assets").iterdir():
-        file.unlink()
+    (lost,) = (tmp_path / "assets").glob("*.glb")
+    lost.unlink()
     report = await import_folder(store, assets, folder.path)
     assert report.models_measured == 0
-    assert len(list((tmp_path / "assets").iterdir())) == 1
+    assert lost.exists()
+
+
+async def test_a_lost_picture_is_drawn_again(
+    store: SqliteStore, assets: AssetStore, folder: Folder, tmp_path: Path
+) -> None:
+    (lost,) = (tmp_path / "assets").glob("*.png")
+    before = lost.read_bytes()
+    lost.unlink()
+    assert (await import_folder(store, assets, folder.path)).models_measured == 1
+    assert lost.read_bytes() == before
 
 
 async def test_variant_that_is_gone_goes_off_sale_and_keeps_its_token_number(

@@ -141,6 +141,7 @@ async def test_product_document_is_plain_and_complete(snapshot: CatalogSnapshot)
                 "title": {"en": "A box", "de": "Eine Kiste"},
                 "options": {"colour": "red"},
                 "model": model,
+                "picture_url": f"/v1/assets/{asset.picture_id}.png",
                 "offers": [
                     {
                         "format": "digital",
