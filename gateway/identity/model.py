@@ -1,4 +1,7 @@
-"""Who acts: customers through their devices, merchants through their keys. Values and rules, no I/O."""
+"""Who acts: customers through their devices, merchants and worlds through their keys.
+
+Values and rules, no I/O.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from enum import StrEnum
 
 DEVICE_TOKEN_PREFIX = "vdt_"  # noqa: S105  # a prefix, not a secret: it lets scanners find leaked tokens
 API_KEY_PREFIX = "vmk_"
+WORLD_KEY_PREFIX = "vwk_"
 
 
 class Role(StrEnum):
@@ -36,6 +40,13 @@ class MerchantPrincipal:
     """A merchant's server, by API key."""
 
     merchant_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorldPrincipal:
+    """The server of a world: a game, a virtual place. ``world_id`` is the name that device tokens bind to."""
+
+    world_id: str
 
 
 def new_secret(prefix: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from gateway.identity.passkeys import (
     NewPasskey,
     RelyingParty,
+    asserting_passkey,
     assertion_options,
     check_assertion,
     check_registration,
@@ -171,3 +172,14 @@ def test_rubbish_is_refused_and_breaks_nothing(party: RelyingParty, rubbish: dic
     row = row_of(registered(party, authenticator()))
     refused(lambda: check_registration(party, rubbish, CHALLENGE))
     refused(lambda: check_assertion(party, row, rubbish, CHALLENGE))
+
+
+@pytest.mark.parametrize("named", ["", "\ud800", "\0", "\u00e9", "A" * 100_000, 5, None, ["AAAA"]])
+def test_a_credential_that_is_none_is_looked_up_nowhere(named: Any) -> None:
+    """No database takes half a character."""
+
+    class NoDatabase:
+        def row(self, *_: Any) -> None:
+            raise AssertionError
+
+    refused(lambda: asserting_passkey(NoDatabase(), "cus_1", {"id": named}))  # type: ignore[arg-type]  # never asked
