@@ -20,9 +20,20 @@ import uvloop
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
-from bench import authorizing, connections, ledger_growth, placing, shopping, tokenizing
-from bench.figures import Figure, rounded
+from bench import (
+    authorizing,
+    connections,
+    gas,
+    ledger_growth,
+    mint_anvil,
+    mint_embedded,
+    placing,
+    shopping,
+    tokenizing,
+)
+from bench.figures import NOT_MEASURED, Figure, rounded
 from bench.machine import commit, machine
 from bench.processes import ROOT, BenchError
 from bench.run import FULL, QUICK, SMOKE, Run, Scale
@@ -35,8 +46,11 @@ _MEASUREMENTS = {
     "tokenizing": tokenizing.measure,
     "connections": connections.measure,
     "ledger": ledger_growth.measure,
+    "gas": gas.measure,
+    "mint_embedded": mint_embedded.measure,
+    "mint_anvil": mint_anvil.measure,
 }
-_WITHIN_S = 235.0
+_WITHIN_S = 295.0
 
 
 async def measure(scale: Scale, names: list[str]) -> list[Figure]:
@@ -74,10 +88,19 @@ def show(console: Console, figures: list[Figure]) -> None:
         target = "" if figure.target is None else f"{sign} {figure.target:g}"
         met = {None: "", True: "[green]met[/]", False: "[bold red]missed[/]"}[figure.met]
         unit = "" if figure.unit == "ratio" else f" {figure.unit}"
-        table.add_row(figure.name, f"{rounded(figure.value):g}{unit}", target, met)
+        if figure.value is None:
+            table.add_row(figure.name, "-", target, f"[bold red]{NOT_MEASURED}[/]")
+        else:
+            table.add_row(figure.name, f"{rounded(figure.value):g}{unit}", target, met)
     console.print(table)
     for figure in figures:
-        console.print(f"[bold]{figure.name}[/]", Padding(figure.workload, (0, 0, 0, 2)), highlight=False)
+        # Words of others, with brackets of their own: not markup.
+        console.print(
+            f"[bold]{figure.name}[/]", Padding(Text(figure.workload), (0, 0, 0, 2)), highlight=False
+        )
+    unmeasured = [figure.name for figure in figures if figure.value is None]
+    if unmeasured:
+        console.print(f"[bold red]{NOT_MEASURED} on this machine: {', '.join(unmeasured)}[/]")
 
 
 def main() -> int:

@@ -31,6 +31,11 @@ class Scale:
     authorize_s: float
     tokenize_segments: int
     tokenize_pairs: int
+    gas_batches: int
+    mint_segments: int
+    mint_each: int
+    anvil_segments: int
+    anvil_each: int
 
 
 FULL = Scale(
@@ -48,6 +53,11 @@ FULL = Scale(
     ledger_rows=1_000_000,
     ledger_segments=25,
     ledger_each=128,
+    gas_batches=6,
+    mint_segments=5,
+    mint_each=2_000,
+    anvil_segments=8,
+    anvil_each=2_000,
 )
 QUICK = Scale(
     clients=200,
@@ -64,6 +74,11 @@ QUICK = Scale(
     ledger_rows=1_000_000,
     ledger_segments=11,
     ledger_each=128,
+    gas_batches=3,
+    mint_segments=3,
+    mint_each=600,
+    anvil_segments=3,
+    anvil_each=600,
 )
 SMOKE = Scale(
     clients=6,
@@ -80,6 +95,11 @@ SMOKE = Scale(
     ledger_rows=20_000,
     ledger_segments=2,
     ledger_each=16,
+    gas_batches=1,
+    mint_segments=1,
+    mint_each=40,
+    anvil_segments=1,
+    anvil_each=40,
 )
 
 

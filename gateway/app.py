@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,7 @@ from fulfillment.backends.embedded_work import Pace
 from gateway.catalog.assets import AssetStore
 from gateway.catalog.service import Catalog
 from gateway.catalog.taxes import TaxTable
+from gateway.commands.chain_state import ChainQuestions
 from gateway.commands.context import Context
 from gateway.http.api import Front, create_api
 from gateway.identity.passkeys import relying_party
@@ -47,6 +49,7 @@ from gateway.orders.quotes import QuoteRules
 from gateway.orders.reauthorizing import RENEW
 from gateway.orders.starting import SEND
 from gateway.orders.undoing import CANCEL
+from gateway.orders.world_notices import NoticeWriter, WorldEndpoints
 from gateway.payments import calls
 from gateway.payments.authentication import authentication_of
 from gateway.payments.calls import PaymentCalls
@@ -55,12 +58,19 @@ from gateway.payments.operations import operation_row
 from gateway.sessions.hub import Hub
 from gateway.sessions.socket import Sockets
 from gateway.settings import Settings
+from gateway.webhooks import outbox
+from gateway.webhooks.delivery import Delivery
+from gateway.webhooks.egress import Egress
+from gateway.webhooks.signing import SigningKeys
 from wallets.custody.accounts import Custody
+from wallets.custody.challenges import LinkRules, site_of
+from wallets.custody.exporting import KeyExports
 from wallets.vault.port import Vault
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+    from wallets.minting.holdings import Holdings
     from wallets.minting.service import Minting
     from wallets.vault.embedded import EmbeddedVault
 
@@ -85,6 +95,11 @@ class Gateway:
         self.backend: EmbeddedBackend
         self.minting: Minting | None = None
         self.runner: TaskRunner
+        self.webhooks: Delivery
+        self._linking: LinkRules | None = None
+        self._key_exports: KeyExports | None = None
+        self._holdings: Holdings | None = None
+        self._hurry_chain: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(
@@ -143,11 +158,13 @@ class Gateway:
             base_url=settings.base_url,
             action_ms=settings.pay_within_ms,
             guardian_ms=settings.guardian_within_ms,
+            choose_wallet_ms=settings.choose_wallet_hours * 3_600_000,
             renewal=settings.renewal,
         )
         custody = None
         if settings.mint:
-            custody = await self._open_minting(store, rules)
+            custody = await self._open_minting(store, rules, clock)
+        webhook_keys = await asyncio.to_thread(SigningKeys.open, data / "keys")
         self.method_feed = MethodFeed(store, self.vault, clock)
         self.context = Context(
             store=store,
@@ -163,14 +180,30 @@ class Gateway:
                 pay_within_ms=settings.pay_within_ms,
                 most_unpaid=settings.most_unpaid or None,
                 exemptions=settings.exemption_rules,
+                chain_id=None if self.minting is None else self.minting.chain_id,
             ),
             passkeys=relying_party(settings.base_url, "Vitrine", settings.passkey_origin_list)
             if settings.delegated_authentication
             else None,
+            linking=self._linking,
+            key_exports=self._key_exports,
+            holdings=self._holdings,
+            webhook_keys=webhook_keys,
             card_expected=self.method_feed.expect,
             cards_here=self.embedded_vault is not None,
         )
         await self.context.catalog.refresh(store)
+        egress = Egress(clock, private=settings.private_webhooks)
+        closing.push_async_callback(egress.close)
+        self.webhooks = Delivery(
+            store,
+            clock,
+            egress,
+            webhook_keys,
+            WorldEndpoints(),
+            NoticeWriter(self.context.catalog, settings.base_url).body,
+            precedence=precedence,
+        )
 
         fulfillment_facts = FulfillmentFacts(rules)
         self.runner = TaskRunner(
@@ -188,6 +221,7 @@ class Gateway:
         if settings.database_url == "":
             # This process owns the file alone, so leases of an earlier life are void.
             await store.write(release_all_leases, lane=Lane.BACKGROUND)
+            await store.write(outbox.free_all, lane=Lane.BACKGROUND)
         if settings.workers:
             await self._start_workers(store, fulfillment_facts)
 
@@ -229,24 +263,34 @@ class Gateway:
         self._closing.push_async_callback(remote.close)
         return None, remote
 
-    async def _open_minting(self, store: Store, rules: ProcessRules) -> Custody:
+    async def _open_minting(self, store: Store, rules: ProcessRules, clock: Clock) -> Custody:
         """Signer, chain, contract and lanes. The only place where chain libraries are loaded."""
         from wallets.custody.local_signer import LocalSigner
+        from wallets.custody.proving import AddressProofs
+        from wallets.minting.chain.deploy import ZERO_ADDRESS
+        from wallets.minting.holdings import Holdings
         from wallets.minting.model import MintingSettings
-        from wallets.minting.service import Minting, minter_addresses
+        from wallets.minting.service import TREASURY_KEY, Minting, minter_addresses
 
         settings = self.settings
         signer = await asyncio.to_thread(LocalSigner.open, settings.data_dir / "keys")
         lanes = MintingSettings(
             confirmations=settings.confirmations,
             window_ms=settings.mint_window_ms,
+            gas_per_day=settings.mint_gas_per_day,
+            # Blocks of other chains come in seconds, and requests are counted.
+            poll_ms=1_000 if settings.chain_urls else 250,
             base_uri=f"{settings.base_url}/v1/tokens/{{id}}.json",
         )
         client: Any
-        if settings.chain_url:
-            from wallets.minting.chain.jsonrpc import JsonRpcChain
+        if settings.chain_urls:
+            from wallets.minting.chain.failover import FailoverChain
+            from wallets.minting.service import known_chain
 
-            client = JsonRpcChain(settings.chain_url)
+            remembered = await known_chain(store)
+            several = FailoverChain.of(settings.chain_urls, remembered=remembered)
+            self._hurry_chain = several.hurry
+            client = several
         else:
             from wallets.minting.chain.embedded import EmbeddedChain
 
@@ -258,7 +302,25 @@ class Gateway:
         self.minting = await Minting.open(
             client, signer, store, lanes, on_outcomes=facts.record, on_claimed=facts.claimed
         )
-        return Custody(signer, store)
+        self._holdings = Holdings(client, self.minting.chain_id, store, clock)
+        custody = Custody(signer, store)
+        domain, uri = site_of(settings.base_url)
+        self._linking = LinkRules(
+            domain=domain,
+            uri=uri,
+            chain_id=self.minting.chain_id,
+            reserved=frozenset(
+                [
+                    ZERO_ADDRESS,
+                    self.minting.contract,
+                    await signer.address(TREASURY_KEY),
+                    *await minter_addresses(signer, lanes),
+                ]
+            ),
+            prover=AddressProofs(ChainQuestions(client)),
+        )
+        self._key_exports = KeyExports(custody, signer)
+        return custody
 
     async def _start_workers(self, store: Store, facts: FulfillmentFacts) -> None:
         """Resume every open task, unknown operation, chain transaction and feed."""
@@ -273,6 +335,10 @@ class Gateway:
         if self.minting is not None:
             self.minting.start()
             closing.push_async_callback(self.minting.stop)
+            # Called before the lanes stop: none of them shall wait for a throttled endpoint.
+            closing.callback(self._hurry_chain)
+        self.webhooks.start()
+        closing.push_async_callback(self.webhooks.stop)
         self.runner.start()
         closing.push_async_callback(self.runner.stop)
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from gateway.cli_acquirer import acquirer
 from gateway.cli_books import books
+from gateway.cli_minting import minting
 from gateway.cli_vault import vault
+from gateway.cli_worlds import worlds
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -34,6 +36,8 @@ app.add_typer(devices, name="devices")
 app.add_typer(vault, name="vault")
 app.add_typer(books, name="books")
 app.add_typer(acquirer, name="acquirer")
+app.add_typer(minting, name="minting")
+app.add_typer(worlds, name="worlds")
 
 _out = Console()
 _err = Console(stderr=True)
@@ -102,7 +106,7 @@ def import_products(
             _say(_err, str(warning), "yellow")
 
     try:
-        _with_gateway(data_dir, work)
+        with_gateway(data_dir, work)
     except CatalogInvalidError as error:
         for problem in error.problems:
             _say(_err, str(problem), "red")
@@ -117,7 +121,7 @@ def list_merchants(data_dir: DataDir = None) -> None:
         for merchant in gateway.context.catalog.current.merchants.values():
             _say(_out, f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @merchants.command("key")
@@ -133,29 +137,7 @@ def merchant_key(
         merchant = gateway.context.catalog.current.merchant_by_slug(slug)
         _out.print(await create_api_key(gateway.context, merchant.merchant_id, name))
 
-    _with_gateway(data_dir, work)
-
-
-@merchants.command("books")
-def merchant_books(
-    slug: Annotated[str, typer.Argument(help="The merchant's short name.")], data_dir: DataDir = None
-) -> None:
-    """Print the balances of a merchant's books."""
-    from gateway.commands.merchant import books
-
-    async def work(gateway: Gateway) -> None:
-        merchant = gateway.context.catalog.current.merchant_by_slug(slug)
-        table = Table(
-            Column("account", overflow="fold"),
-            "unit",
-            Column("balance", justify="right"),
-            caption="minor units; debit +, credit -",
-        )
-        for balance in await books(gateway.context, merchant.merchant_id):
-            table.add_row(Text(balance["account"]), Text(balance["unit"]), str(balance["amount"]))
-        _out.print(table)
-
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @devices.command("token")
@@ -185,7 +167,7 @@ def device_token(
         issued = await commands.issue_token(gateway.context, who, customer_id, kind="headset", name="cli")
         _out.print(issued.token)
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @app.command()
@@ -201,7 +183,7 @@ def reconcile(data_dir: DataDir = None) -> None:
         if differences:
             raise typer.Exit(1)
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @app.command()
@@ -223,7 +205,7 @@ def tasks(
         for one in parked:
             _say(_out, f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:
@@ -241,7 +223,7 @@ def _settings(**given: Any) -> Any:
         raise typer.Exit(2) from None
 
 
-def _with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None]]) -> None:
+def with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None]]) -> None:
     """Open the gateway's parts without workers or sockets, do the work, close."""
     from gateway.app import Gateway
     from gateway.kernel.errors import VitrineError

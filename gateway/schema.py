@@ -12,6 +12,7 @@ from gateway.ledger import tables as ledger_tables
 from gateway.orders import tables as order_tables
 from gateway.payments import tables as payment_tables
 from gateway.payments.settlement import tables as settlement_tables
+from gateway.webhooks import tables as webhook_tables
 from wallets.custody import tables as custody_tables
 from wallets.minting import tables as minting_tables
 
@@ -27,6 +28,7 @@ DECLARED_BY = (
     payment_tables,
     settlement_tables,
     task_tables,
+    webhook_tables,
 )
 
 __all__ = ["DECLARED_BY", "metadata"]

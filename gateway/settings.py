@@ -40,10 +40,13 @@ class Settings:
     Empty: nobody's, and the limit on wrong codes counts the connection's address."""
     mint: bool = True
     """Off: digital tokens are not sold and no chain library is loaded."""
-    chain_url: str = ""
-    """Empty: the embedded chain. Otherwise a JSON-RPC endpoint."""
+    chain_url: str = field(default="", repr=False)
+    """Empty: the embedded chain. Otherwise JSON-RPC endpoints of one chain, the preferred first, separated by
+    commas. They often hold an access key."""
     confirmations: int = 0
     mint_window_ms: int = 250
+    mint_gas_per_day: int = 0
+    """Gas that the mints of one merchant may use in a day of UTC, unless its file gives another; 0: any."""
     dispatch_after_ms: int = 2_000
     """How long the embedded order backend takes to dispatch."""
     deliver_after_ms: int = 5_000
@@ -51,6 +54,8 @@ class Settings:
     pay_within_ms: int = 15 * 60_000
     guardian_within_ms: int = 24 * 3_600_000
     """How long a guardian has to approve a purchase above what a customer may spend alone."""
+    choose_wallet_hours: int = 14 * 24
+    """How long a customer has to choose another wallet for a token that theirs refused."""
     most_unpaid: int = 10
     """Orders of one customer that may wait for their payment at a time; 0: any number."""
     acquirer_deadline_ms: int = 10_000
@@ -75,6 +80,8 @@ class Settings:
     """Exemptions from strong customer authentication to ask for, separated by commas: ``low_value``."""
     fraud_rate_ppm: int = -1
     """The acquirer's, for ``transaction_risk``: parts per million of card payments' value; -1: unknown."""
+    private_webhooks: bool = False
+    """On: webhooks of worlds may go to this machine and private networks, also over http. For development."""
     renew_margin_hours: int = 24
     """How long before its end an authorization is replaced by another one."""
     renew_hold_hours: int = 72
@@ -112,6 +119,18 @@ class Settings:
         if not self.vault_credential:
             raise SettingsError(f"{_PREFIX}VAULT_CREDENTIAL or {_PREFIX}VAULT_CREDENTIAL_FILE is missing")
         return self.vault_credential
+
+    @property
+    def chain_urls(self) -> tuple[str, ...]:
+        """The chain's endpoints. Raises SettingsError for one that is no http address, or named twice."""
+        found = tuple(filter(None, (one.strip() for one in self.chain_url.split(","))))
+        for place, address in enumerate(found, 1):
+            if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+                raise SettingsError(f"{_PREFIX}CHAIN_URL: endpoint {place} is not an http address")
+            if address in found[: place - 1]:
+                # It would agree with itself.
+                raise SettingsError(f"{_PREFIX}CHAIN_URL: endpoint {place} is named twice")
+        return found
 
     @property
     def passkey_origin_list(self) -> tuple[str, ...]:

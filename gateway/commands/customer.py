@@ -10,20 +10,24 @@ from typing import Any
 
 from gateway.catalog.documents import page, product_document
 from gateway.catalog.model import Format, Product
-from gateway.commands import actions, guardian, pay_links
+from gateway.commands import actions, guardian, pay_links, worlds
+from gateway.commands import wallets as own_wallets
 from gateway.commands.card_entry import open_card_page
 from gateway.commands.context import Context
 from gateway.commands.paying import Asked, Prepared, prepare_payment
+from gateway.commands.wallet_items import list_items
+from gateway.commands.wallet_page import new_page
 from gateway.identity.model import DevicePrincipal
 from gateway.kernel.errors import InvalidError
 from gateway.kernel.money import Money
 from gateway.orders.changes import Request, cancel_order
+from gateway.orders.choosing import choose_wallet
 from gateway.orders.idempotency import request_hash
 from gateway.orders.paying import PAY_OPERATION, PaymentChoice, pay_order
 from gateway.orders.placing import OPERATION as PLACE_OPERATION
 from gateway.orders.placing import Placed, PlaceRequest, place_order
 from gateway.orders.quotes import QuoteRequest, create_quote, quote_document
-from gateway.orders.views import digital_items, order_document, order_page
+from gateway.orders.views import order_document, order_page
 from gateway.payments.methods import methods_of
 from gateway.protocol.messages import (
     AnyCommand,
@@ -34,6 +38,7 @@ from gateway.protocol.messages import (
     GuardianDecline,
     GuardianList,
     OrderCancel,
+    OrderChooseWallet,
     OrderGet,
     OrderList,
     OrderPay,
@@ -48,17 +53,16 @@ from gateway.protocol.messages import (
     PaymentAuthenticate,
     PaymentMethods,
     QuoteCreate,
+    WalletLink,
+    WalletLinkBegin,
+    WalletLinks,
     WalletList,
+    WalletPage,
+    WalletUnlink,
+    WorldAllow,
+    WorldList,
+    WorldRevoke,
 )
-
-_OWNERSHIP = {
-    "fulfilled": "owned",
-    "captured": "owned",
-    "granted": "owned",
-    "capture_failed": "returning",
-    "revoked": "returned",
-}
-"""What a leg's or entitlement's state means to whoever looks into the wallet."""
 
 
 async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -> Any:
@@ -82,6 +86,8 @@ async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -
             return await list_orders(context, who, command)
         case OrderCancel():
             return await cancel(context, who, command)
+        case OrderChooseWallet():
+            return await choose(context, who, command)
         case PaymentMethods():
             return await list_methods(context, who)
         case PaymentAction():
@@ -104,6 +110,22 @@ async def perform(context: Context, who: DevicePrincipal, command: AnyCommand) -
             return await guardian.decide(context, who, command)
         case WalletList():
             return await wallet(context, who, command)
+        case WalletPage():
+            return await new_page(context, who.customer_id)
+        case WorldAllow():
+            return await worlds.allow(context, who, command)
+        case WorldRevoke():
+            return await worlds.revoke(context, who, command)
+        case WorldList():
+            return await worlds.list_consents(context, who, command)
+        case WalletLinkBegin():
+            return await own_wallets.begin(context, who, command)
+        case WalletLink():
+            return await own_wallets.link(context, who, command)
+        case WalletLinks():
+            return await own_wallets.list_links(context, who, command)
+        case WalletUnlink():
+            return await own_wallets.unlink(context, who, command)
 
 
 def list_catalog(context: Context, command: CatalogList) -> Any:
@@ -200,6 +222,9 @@ async def place(context: Context, who: DevicePrincipal, command: OrderPlace) -> 
         payment_kind=chosen.kind,
         link_token=chosen.link_token,
         spending=chosen.spending,
+        session_id=who.session_id,
+        wallet_id=None if body.mint_to is None else body.mint_to.wallet_id,
+        waits=body.digital_start == "after_withdrawal_period",
     )
     placed = await context.store.write(
         lambda uow: place_order(uow, request, context.placing), locks=(f"account:{who.customer_id}",)
@@ -246,7 +271,24 @@ async def cancel(context: Context, who: DevicePrincipal, command: OrderCancel) -
     request = Request(who.customer_id, command.body.order_id, command.key or "", request_hash(command.body))
     reason = command.body.reason or "canceled by the customer"
     changed = await context.store.write(
-        lambda uow: cancel_order(uow, request, context.process, reason=reason),
+        lambda uow: cancel_order(uow, request, context.process, reason=reason, leg_id=command.body.leg_id),
+        locks=_key_lock(who, command),
+    )
+    return {"order_id": changed.order_id, "state": changed.state, "replayed": changed.replayed}
+
+
+async def choose(context: Context, who: DevicePrincipal, command: OrderChooseWallet) -> Any:
+    """Have a token that its wallet refused minted to another one."""
+    body = command.body
+    request = Request(who.customer_id, body.order_id, command.key or "", request_hash(body))
+    changed = await context.store.write(
+        lambda uow: choose_wallet(
+            uow,
+            request,
+            leg_id=body.leg_id,
+            wallet_id=body.wallet_id,
+            chain_id=context.placing.chain_id,
+        ),
         locks=_key_lock(who, command),
     )
     return {"order_id": changed.order_id, "state": changed.state, "replayed": changed.replayed}
@@ -261,22 +303,7 @@ async def list_methods(context: Context, who: DevicePrincipal) -> Any:
 async def wallet(context: Context, who: DevicePrincipal, command: WalletList) -> Any:
     """A page of the customer's digital items, newest first, with the address that holds the tokens."""
     body = command.body
-    page = await context.store.read(
-        lambda reader: digital_items(reader, who.customer_id, after=body.after, limit=body.limit)
-    )
-    items = page["items"]
-    snapshot = context.catalog.current
-    for item in items:
-        item["state"] = _OWNERSHIP.get(item["state"], item["state"])
-        variant = snapshot.variant(item.pop("merchant_id"), item["sku"])
-        item["title"] = variant.title.get("en") or next(iter(variant.title.values()))
-        digital = variant.digital
-        if digital is not None and digital.asset_id is not None:
-            item["asset_url"] = snapshot.asset(digital.asset_id).url
-    address = None
-    if context.custody is not None and any(item["kind"] == "token" for item in items):
-        address = await context.custody.ensure_account(who.customer_id)
-    return {"address": address, **page}
+    return await list_items(context, who.customer_id, after=body.after, limit=body.limit)
 
 
 def _key_lock(who: DevicePrincipal, command: Command) -> tuple[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fulfillment import pools
-from gateway.catalog.importing import add_model, import_folder, import_product
+from gateway.catalog.importing import add_model, add_picture, import_folder, import_product
+from gateway.catalog.model import picture_path
 from gateway.catalog.reports import ImportReport
 from gateway.commands.context import Context
 from gateway.commands.customer import method_document
+from gateway.commands.minting_import import take_minting
 from gateway.identity.customers import register_customer, require_customer_of
 from gateway.identity.model import (
     API_KEY_PREFIX,
@@ -29,6 +31,7 @@ from gateway.ledger.posting import balances, move, post
 from gateway.orders.changes import Request, refund_order
 from gateway.orders.views import order_document, order_page
 from gateway.payments.methods import method_of, remember_method
+from wallets.minting.own_contracts import contract_id_of
 from wallets.minting.requests import define_item
 from wallets.vault.port import CardEntry
 
@@ -55,10 +58,21 @@ async def import_catalog(context: Context, folder: Path) -> ImportReport:
 async def put_product(context: Context, who: MerchantPrincipal, document: Mapping[str, Any]) -> ImportReport:
     """Create or change one product."""
     report = await import_product(
-        context.store, who.merchant_id, document, issued=_copies, inventory=_count(context)
+        context.store,
+        who.merchant_id,
+        document,
+        assets=context.assets,
+        issued=_copies,
+        inventory=_count(context),
     )
     await context.catalog.refresh(context.store)
     return report
+
+
+async def put_picture(context: Context, data: bytes) -> dict[str, Any]:
+    """Check and store a picture (PNG)."""
+    picture_id = await add_picture(context.assets, data)
+    return {"picture_id": picture_id, "url": picture_path(picture_id)}
 
 
 async def put_model(context: Context, data: bytes) -> dict[str, Any]:
@@ -178,6 +192,7 @@ def _count(context: Context) -> Callable[[UnitOfWork, ImportReport], None]:
     """Write the starting stock and the editions of an import, and name its tokens to the mint lanes."""
 
     def count(uow: UnitOfWork, report: ImportReport) -> None:
+        take_minting(uow, report)
         for stock in report.initial_stock:
             pools.set_pool(
                 uow,
@@ -217,6 +232,12 @@ def _count(context: Context) -> Callable[[UnitOfWork, ImportReport], None]:
                     cap=edition.cap,
                     numbered=edition.numbered,
                     uri="",
+                    own_contract_id=(
+                        None
+                        if edition.contract is None
+                        else contract_id_of(uow, edition.merchant_id, edition.contract)
+                    ),
+                    first_token_id=edition.first_token_id,
                 )
 
     return count

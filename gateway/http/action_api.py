@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from gateway.commands import actions
 from gateway.http.callers import AsDevice, InContext, Key
 from gateway.protocol.messages import (
+    Name,
     PasskeyAdd,
     PasskeyAddBody,
     PasskeyList,
@@ -61,7 +62,7 @@ async def list_passkeys(context: InContext, who: AsDevice) -> Any:
 
 
 @router.delete("/passkeys/{passkey_id}")
-async def remove_passkey(context: InContext, who: AsDevice, key: Key, passkey_id: str) -> Any:
+async def remove_passkey(context: InContext, who: AsDevice, key: Key, passkey_id: Name) -> Any:
     """End a passkey (``passkey.remove``)."""
     body = PasskeyRemoveBody(passkey_id=passkey_id)
     command = PasskeyRemove(id=_ID, type="passkey.remove", key=key, body=body)

@@ -20,6 +20,9 @@ from gateway.http import (
     problems,
     public,
     token_metadata,
+    wallet_links,
+    wallet_pages,
+    world_api,
 )
 from gateway.http.challenges import challenge_router
 from gateway.http.limits import BodyLimit
@@ -80,9 +83,13 @@ def create_api(
     app.include_router(public.router)
     app.include_router(token_metadata.router)
     app.include_router(customer_api.router)
+    app.include_router(wallet_links.router)
+    app.include_router(wallet_pages.router)
     app.include_router(action_api.router)
     app.include_router(guardian_api.router)
     app.include_router(merchant_api.router)
+    app.include_router(world_api.players)
+    app.include_router(world_api.router)
     app.include_router(card_entry.router)
     app.include_router(card_entry.embedded if card_pages else card_entry.apart)
     app.router.routes.extend(card_pages)

@@ -1,4 +1,4 @@
-"""Who calls over HTTP: the bearer token of a device or the API key of a merchant."""
+"""Who calls over HTTP: the bearer token of a device or the key of a merchant or a world."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from gateway.commands.context import Context
-from gateway.identity.model import DevicePrincipal, MerchantPrincipal
+from gateway.identity.model import DevicePrincipal, MerchantPrincipal, WorldPrincipal
 from gateway.identity.tokens import authenticate_device, authenticate_merchant
+from gateway.identity.worlds import authenticate_world
 from gateway.kernel.errors import ForbiddenError, InvalidError
 
 
@@ -43,6 +44,15 @@ async def merchant(
     return await context.store.read(lambda reader: authenticate_merchant(reader, key))
 
 
+async def world(
+    context: Annotated[Context, Depends(context_of)],
+    authorization: Annotated[str | None, Header()] = None,
+) -> WorldPrincipal:
+    """The world whose key this is."""
+    key = _bearer(authorization)
+    return await context.store.read(lambda reader: authenticate_world(reader, key))
+
+
 def key_required() -> InvalidError:
     """Return the error of a call without its key."""
     return InvalidError(
@@ -68,4 +78,5 @@ def idempotency_key(
 InContext = Annotated[Context, Depends(context_of)]
 AsDevice = Annotated[DevicePrincipal, Depends(device)]
 AsMerchant = Annotated[MerchantPrincipal, Depends(merchant)]
+AsWorld = Annotated[WorldPrincipal, Depends(world)]
 Key = Annotated[str, Depends(idempotency_key)]

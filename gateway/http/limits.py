@@ -1,4 +1,7 @@
-"""A bound on request bodies, before anything reads them: authentication comes after the body otherwise."""
+"""What is refused of every request before anything reads it: bodies without a bound, and NUL in text.
+
+Authentication comes after the body otherwise; and databases hold text without NUL, which nobody types.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,17 @@ STREAMED = frozenset({"/v1/merchant/models"})
 """Paths that count their own bytes while they stream, after the caller is known."""
 
 
-class _TooLargeError(Exception):
-    """The body went over the bound while it was read."""
+_NUL = (b"\\u0000", b"%00", b"\0")
+"""As JSON, forms and plain bytes write it."""
+_LONGEST_NUL = max(map(len, _NUL))
+
+
+class _RefusedError(Exception):
+    """Found while the body was read."""
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 instead of buffering more than the bound."""
+    """ASGI middleware that answers 413 instead of buffering more than the bound, and 400 to NUL."""
 
     def __init__(self, app: ASGIApp, most_bytes: int = MOST_BODY_BYTES) -> None:
         self._app = app
@@ -30,33 +38,47 @@ class BodyLimit:
         if scope["type"] != "http" or scope["path"] in STREAMED:
             await self._app(scope, receive, send)
             return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await problem(_nul())(scope, receive, send)
+            return
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdigit() or int(declared) > self._most_bytes:
-            await self._refuse(scope, receive, send)
+            await problem(self._too_large())(scope, receive, send)
             return
         seen = 0
+        before = b""
+        refused: InvalidError | None = None
         answered = False
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def checked() -> Message:
+            nonlocal seen, before, refused
             message = await receive()
-            seen += len(message.get("body", b""))
+            body = message.get("body", b"")
+            seen += len(body)
             if seen > self._most_bytes:
-                raise _TooLargeError
+                refused = self._too_large()
+            elif any(nul in before + body for nul in _NUL):
+                refused = _nul()
+            if refused is not None:
+                raise _RefusedError
+            before = (before + body)[-_LONGEST_NUL:]
             return message
 
         async def watched(message: Message) -> None:
             nonlocal answered
-            if seen > self._most_bytes and not answered:
+            if refused is not None and not answered:
                 return  # a framework answers its own way to a body that breaks off; ours follows
             answered = True
             await send(message)
 
-        with suppress(_TooLargeError):
-            await self._app(scope, counted, watched)
-        if seen > self._most_bytes and not answered:
-            await self._refuse(scope, receive, send)
+        with suppress(_RefusedError):
+            await self._app(scope, checked, watched)
+        if refused is not None and not answered:
+            await problem(refused)(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = InvalidError("message.too_large", f"A request may have {self._most_bytes} bytes.")
-        await problem(error)(scope, receive, send)
+    def _too_large(self) -> InvalidError:
+        return InvalidError("message.too_large", f"A request may have {self._most_bytes} bytes.")
+
+
+def _nul() -> InvalidError:
+    return InvalidError("message.invalid", "NUL characters are not text.")

@@ -77,6 +77,12 @@ async def post_model(context: InContext, who: AsMerchant, request: Request) -> A
     return await commands.put_model(context, bytes(data))
 
 
+@router.post("/pictures", status_code=201)
+async def post_picture(context: InContext, who: AsMerchant, request: Request) -> Any:
+    """Upload a picture (PNG); variants name it as their ``picture`` by the returned ``picture_id``."""
+    return await commands.put_picture(context, await request.body())
+
+
 @router.post("/customers", status_code=201)
 async def post_customer(context: InContext, who: AsMerchant, body: CustomerInput) -> Any:
     """Register a customer; repeating it returns the same one."""

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from gateway.http.callers import InContext
 from gateway.kernel.tasks.queue import open_tasks, parked_tasks
 from gateway.protocol.schema import asyncapi_document, message_schema, message_schemas
+from wallets.minting.backlog import mints_that_wait
 
 router = APIRouter()
 
@@ -29,9 +30,18 @@ async def health() -> Any:
 
 @router.get("/readyz", tags=["operation"])
 async def ready(context: InContext) -> Any:
-    """The process can do its work: the database answers; open and parked tasks are counted."""
-    counts = await context.store.read(lambda reader: (open_tasks(reader), len(parked_tasks(reader))))
-    return {"status": "ready", "open_tasks": counts[0], "parked_tasks": counts[1]}
+    """The process can do its work: the database answers; open and parked tasks are counted, and the mints
+    that wait for their merchant's gas of the next day, or for a person."""
+    open_count, parked, mints = await context.store.read(
+        lambda reader: (open_tasks(reader), len(parked_tasks(reader)), mints_that_wait(reader))
+    )
+    return {
+        "status": "ready",
+        "open_tasks": open_count,
+        "parked_tasks": parked,
+        "held_mints": mints.held,
+        "parked_mints": mints.parked,
+    }
 
 
 @router.get("/v1/asyncapi.json", tags=["documents"])
@@ -55,9 +65,10 @@ async def schema(name: str) -> Response:
     return JSONResponse(found, media_type="application/schema+json")
 
 
+@router.head("/v1/assets/{name}", include_in_schema=False)
 @router.get("/v1/assets/{name}", tags=["assets"])
 async def asset(context: InContext, name: str) -> Response:
-    """A 3D model. Its address is its content, so it may be kept for ever."""
+    """A 3D model, or a picture of one. Its address is its content, so it may be kept for ever."""
     served = await asyncio.to_thread(context.assets.served, name)
     return FileResponse(
         served.path,

@@ -16,11 +16,12 @@ from gateway.ledger.closing import close_days
 from gateway.ledger.pending import expire_overdue
 from gateway.ledger.verifying import verify_merchant
 from gateway.orders.changes import expire_order
+from gateway.orders.choosing import leg_due
 from gateway.orders.fulfillment_facts import FulfillmentFacts
 from gateway.orders.guardian_facts import close_request, due_requests
 from gateway.orders.pay_links import expire_link
 from gateway.orders.process import ProcessRules
-from gateway.orders.purchase import unpaid_orders
+from gateway.orders.purchase import due_legs, unpaid_orders
 from gateway.orders.refunding import expire as expire_refund
 from gateway.orders.renewal_sweep import plan_renewals
 from gateway.payments.pay_links import expired_links
@@ -71,6 +72,7 @@ class Background:
             asyncio.create_task(self._forever(self._follow_feed), name="order-backend-feed"),
             asyncio.create_task(self._forever(self._sweep), name="expiry-sweep"),
             asyncio.create_task(self._forever(self._expire), name="unpaid-orders"),
+            asyncio.create_task(self._forever(self._look_at_due), name="paid-legs-that-wait"),
             asyncio.create_task(self._forever(self._keep_books), name="nightly-books"),
             asyncio.create_task(self._forever(self._tidy_payments), name="links-refunds-renewals"),
         ]
@@ -142,6 +144,17 @@ class Background:
                 log.exception("background.guardian_failed", approval_id=approval_id)
         await plan_renewals(self._store, self._rules.renewal)
         await asyncio.sleep(_TIDY_S)
+
+    async def _look_at_due(self) -> None:
+        """Deliver what has waited for the end of its period; give back what nobody chose a wallet for."""
+        await asyncio.sleep(_TIDY_S)
+        for due in await self._store.read(partial(due_legs, most=_PAGE)):
+            try:
+                look = partial(leg_due, order_id=due.order_id, leg_id=due.leg_id, rules=self._rules)
+                await self._store.write(look, lane=Lane.BACKGROUND)
+            except Exception:
+                # One leg that cannot be delivered must not keep the others waiting.
+                log.exception("background.due_leg_failed", leg_id=due.leg_id)
 
     async def _expire(self) -> None:
         await asyncio.sleep(_SWEEP_S)

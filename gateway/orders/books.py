@@ -51,9 +51,12 @@ def post_captured(purchase: Purchase, amount: Money, provider: str, authorizatio
         )
 
 
-def post_delivered(purchase: Purchase, leg: Leg) -> None:
-    """What was paid is earned, because it was delivered: shipped, picked up, minted or granted (L7)."""
-    _post(purchase, "leg.delivered", _earned(leg))
+def post_delivered(purchase: Purchase, leg: Leg, before_minor: int = 0) -> None:
+    """What was paid is earned, because it was delivered: shipped, picked up, minted or granted (L7).
+
+    ``before_minor`` of the share had gone back before, and is not earned.
+    """
+    _post(purchase, "leg.delivered", _earned(leg, before_minor))
 
 
 def post_delivered_unpaid(purchase: Purchase, leg: Leg) -> None:
@@ -162,12 +165,20 @@ def post_goodwill(purchase: Purchase, amount: Money, provider: str) -> None:
     )
 
 
-def post_undelivered_refunded(purchase: Purchase, amount: Money, provider: str) -> None:
-    """Money that was captured and not yet earned went back."""
+def post_undelivered_refunded(purchase: Purchase, amount: Money, account: str, *, owed: bool = False) -> None:
+    """Money that was captured and not yet earned went back, out of ``account`` (`paid_into`).
+
+    ``owed``: it is paid another way than it came, and is owed until that is done.
+    """
     _post(
         purchase,
-        "payment.refunded",
-        move(amount.currency, amount.amount_minor, debit=accounts.DEFERRED_REVENUE, credit=funds(provider)),
+        "refund.owed" if owed else "payment.refunded",
+        move(
+            amount.currency,
+            amount.amount_minor,
+            debit=accounts.DEFERRED_REVENUE,
+            credit=accounts.REFUNDS_PAYABLE if owed else account,
+        ),
     )
 
 
@@ -308,9 +319,13 @@ def post_token_lost(purchase: Purchase, leg: Leg) -> None:
     )
 
 
-def _earned(leg: Leg) -> tuple[Entry, ...]:
+def _earned(leg: Leg, before_minor: int = 0) -> tuple[Entry, ...]:
     """Deferred revenue becomes revenue and the tax in it becomes owed (L7)."""
     currency, gross, tax = leg.currency, leg.amount_minor, leg.tax_minor
+    if before_minor:
+        # As the parts of a refund share the tax, so that later ones reverse what is left of it exactly.
+        tax -= tax_share(tax, gross, 0, before_minor)
+        gross -= before_minor
     return (
         Entry(accounts.DEFERRED_REVENUE, currency, gross),
         Entry(accounts.revenue(leg.tax_category), currency, tax - gross),

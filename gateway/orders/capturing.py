@@ -5,8 +5,8 @@ Where they take fewer (`ProviderTerms`), the last capture that is left takes tog
 comes later is authorized anew, as a split shipment; where that is not possible either, the last capture waits
 for the other legs. A leg also waits while its order's authorization is being replaced (`reauthorizing`).
 
-A waiting leg is fulfilled and names a capture that does not exist, or that failed because the authorization
-had run out.
+A waiting leg is fulfilled (or started, where nothing is delivered before it is paid) and names a capture that
+does not exist, or that failed because the authorization had run out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
-from gateway.orders.model import LegKind, LegState, needs_money
+from gateway.orders.model import LegState, needs_money
 from gateway.orders.purchase import Leg, Purchase
 from gateway.payments import calls
 from gateway.payments.model import OperationState, operation_is_final
@@ -142,7 +142,7 @@ def needed(purchase: Purchase) -> int:
 
 
 def _is_due(leg: Leg) -> bool:
-    return leg.state is LegState.FULFILLED or (leg.kind is LegKind.ENTITLE and leg.state is LegState.STARTED)
+    return leg.state is LegState.FULFILLED or (leg.is_captured_to_start and leg.state is LegState.STARTED)
 
 
 def _others(purchase: Purchase, waiting: list[Leg]) -> bool:

@@ -11,7 +11,7 @@ from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders import actions, capturing, process, undoing, voiding
 from gateway.orders.guardian_asking import end_open
 from gateway.orders.idempotency import earlier_result, keep_result
-from gateway.orders.model import LegKind, LegState, OrderState
+from gateway.orders.model import LegKind, LegState, OrderState, is_owed
 from gateway.orders.payment_facts import amount_of, ask_again
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, load_purchase
@@ -43,30 +43,37 @@ class Changed:
     replayed: bool
 
 
-def cancel_order(uow: UnitOfWork, request: Request, rules: ProcessRules, *, reason: str) -> Changed:
-    """Stop what has not passed its point of no return.
+def cancel_order(
+    uow: UnitOfWork, request: Request, rules: ProcessRules, *, reason: str, leg_id: str | None = None
+) -> Changed:
+    """Stop what has not passed its point of no return, of the whole order or of one leg.
 
     What is queued or reserved ends at once; a parcel is asked back from its backend, whose answer follows
-    as an event. Raises ConflictError ``order.not_cancelable`` when nothing can be stopped.
+    as an event. What was paid first and is not delivered yet is withdrawn from: its money goes back. Raises
+    ConflictError ``order.not_cancelable`` when nothing can be stopped, NotFoundError ``leg.not_found``.
     """
     earlier = earlier_result(uow, request.principal, CANCEL_OPERATION, request.key, request.request_hash)
     if earlier is not None:
         return Changed(request.order_id, earlier["state"], replayed=True)
     purchase = own_purchase(uow, request)
-    stoppable = [leg for leg in purchase.legs if _can_stop(purchase, leg)]
-    if not stoppable:
+    if leg_id is not None and not any(leg.leg_id == leg_id for leg in purchase.legs):
+        raise NotFoundError("leg.not_found", "The order has no such leg.", param="$.body.leg_id")
+    stoppable = [leg for leg in purchase.legs if leg_id in (None, leg.leg_id) and _can_stop(purchase, leg)]
+    # What is not paid for is given up as a whole.
+    if not stoppable or (leg_id is not None and purchase.state is OrderState.PLACED):
         raise _too_late(purchase)
     if purchase.state is OrderState.PLACED:
         give_up_unpaid(purchase, reason)
     else:
-        before = [leg.state for leg in stoppable]
+        before = [(leg.state, leg.due_at_ms) for leg in stoppable]
         for leg in stoppable:
             if not _follows_its_parcel(purchase, leg):
-                undoing.undo_leg(purchase, leg, reason=reason)
-        if [leg.state for leg in stoppable] == before:
+                undoing.withdraw_from(purchase, leg, reason=reason)
+        if [(leg.state, leg.due_at_ms) for leg in stoppable] == before:
             # A mint was claimed between the look and the compare-and-set; nothing was written.
             raise _too_late(purchase)
-        purchase.set_reason(reason)
+        if leg_id is None:
+            purchase.set_reason(reason)
         process.settle(purchase, rules)
     keep_result(
         uow,
@@ -96,17 +103,28 @@ def refund_order(uow: UnitOfWork, request: Request, rules: ProcessRules) -> Chan
     """Give the whole order back: tokens to the treasury, entitlements revoked, every capture refunded.
 
     Legs that are still under way are stopped where they can be, and otherwise go back once they are
-    captured. A refund that failed before is tried again. Raises ConflictError
-    ``order.not_refundable``.
+    captured. A refund that failed before is tried again. A token in a wallet outside stays with its holder,
+    and its money here; that can be refunded by amount. Raises ConflictError ``order.not_refundable``, or
+    ``order.return_needs_holder`` where such tokens are all there is.
     """
     earlier = earlier_result(uow, request.principal, REFUND_OPERATION, request.key, request.request_hash)
     purchase = merchants_purchase(uow, request)
     if earlier is not None:
         return Changed(purchase.order_id, purchase.state.value, replayed=True)
-    captured = any(leg.state is LegState.CAPTURED for leg in purchase.legs)
+    captured = any(
+        (leg.state is LegState.CAPTURED and not leg.is_outside)
+        or (is_owed(leg.state) and _can_stop(purchase, leg))
+        for leg in purchase.legs
+    )
     stranded = [leg for leg in purchase.legs if leg.state is LegState.RETURNING]
     resumed = [leg for leg in stranded if undoing.resume_return(purchase, leg)]
     if not captured and not resumed:
+        if any(leg.state is LegState.CAPTURED for leg in purchase.legs):
+            raise ConflictError(
+                "order.return_needs_holder",
+                "The token is in a wallet outside: only its holder can give it back.",
+                data={"state": purchase.state.value},
+            )
         raise ConflictError(
             "order.not_refundable",
             "Nothing of this order was captured and is not refunded.",
@@ -138,7 +156,8 @@ def give_up_held(purchase: Purchase, rules: ProcessRules) -> None:
     purchase.let_go()
     waiting = capturing.waiting_legs(purchase, operations_of(purchase.uow, purchase.order_id))
     for leg in purchase.legs:
-        if leg not in waiting:
+        # What was paid for already goes on, also where it is still to be delivered.
+        if leg not in waiting and not is_owed(leg.state):
             undoing.undo_leg(purchase, leg, reason=reason)
     _call_off_attempts(purchase)
     process.capture_failed(purchase, waiting, "authorization_lost", rules)
@@ -192,22 +211,32 @@ def _can_stop(purchase: Purchase, leg: Leg) -> bool:
             return True
         case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
             return True
-        case LegState.STARTED if leg.kind is LegKind.MINT:
-            found: list[Any] = [
-                one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id
-            ]
-            return bool(found) and found[0].state is MintState.QUEUED
+        case LegState.STARTED:
+            may_withdraw = leg.paid_first or undoing.waits_to_be_paid(purchase, leg)
+            return may_withdraw or _is_queued(purchase, leg)
+        case LegState.PAID:
+            return leg.due_at_ms is not None or _is_queued(purchase, leg)
+        case LegState.UNDELIVERED:
+            return True
         case _:
             return False
+
+
+def _is_queued(purchase: Purchase, leg: Leg) -> bool:
+    found: list[Any] = [one for one in mints_of(purchase.uow, purchase.order_id) if one.leg_id == leg.leg_id]
+    return bool(found) and found[0].state in (MintState.QUEUED, MintState.HELD)
 
 
 def _follows_its_parcel(purchase: Purchase, leg: Leg) -> bool:
     """Whether the order backend's answer about the parcel decides about this digital leg too.
 
     Taking the token first would leave a line that is all or nothing half delivered if the parcel has gone.
+    Within the period to withdraw the customer may leave it so.
     """
     return (
         leg.digital
+        and not is_owed(leg.state)
+        and not (leg.state is LegState.STARTED and leg.paid_first)
         and leg.policy is FailurePolicy.ALL_OR_NOTHING
         and any(
             other.kind is LegKind.SHIP

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.kernel.store.unit import UnitOfWork
-from gateway.orders import books, process
+from gateway.orders import books, ownership, process
 from gateway.orders.model import LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase
@@ -52,18 +52,19 @@ class MintFacts:
         }
         purchase.set_token(leg, token)
         # After a reorganization the leg is captured already and only its place on the chain is new.
-        if leg.state is LegState.STARTED:
+        if leg.state in (LegState.STARTED, LegState.PAID):
             books.post_minted(purchase, leg)
             purchase.tell("token.minted", leg_id=leg.leg_id, sku=leg.sku, **token)
-            process.fulfilled(purchase, leg, self._rules)
-            process.ask_for_waiting(purchase, self._rules)
+            ownership.granted(purchase, leg, token)
+            process.minted(purchase, leg, self._rules)
 
     def _skipped(self, purchase: Purchase, leg: Leg, outcome: MintOutcome) -> None:
         if leg.has_token:
             # Its first block was lost in a reorganization and it cannot be minted again.
+            ownership.revoked(purchase, leg, "lost", chain_id=outcome.chain_id)
             process.token_lost(purchase, leg, self._rules)
         else:
-            process.leg_failed(purchase, leg, f"mint: {outcome.skip_reason}", self._rules)
+            process.not_minted(purchase, leg, outcome.skip_reason, self._rules)
 
     def _final(self, purchase: Purchase, leg: Leg) -> None:
         if leg.state is LegState.RETURNING:
@@ -74,4 +75,5 @@ class MintFacts:
             return
         books.post_token_returned(purchase, leg)
         purchase.tell("token.returned", leg_id=leg.leg_id, transaction_hash=outcome.tx_hash or "")
+        ownership.revoked(purchase, leg, "returned", chain_id=outcome.chain_id)
         process.pay_back(purchase, leg, self._rules)

@@ -2,9 +2,13 @@
 
 A leg is the unit of fulfillment and of capture. When its money moves follows from its kind:
 
-- ``mint`` (custodial account): captured when the mint is in a block;
+- ``mint`` to the customer's account here: captured when the mint is in a block;
+- ``mint`` to a wallet outside: captured first, since nobody can take the token back, then minted;
 - ``entitle``: captured first, granted in the unit that records the capture;
 - ``ship``: captured at dispatch.
+
+A digital leg that waits for the end of the period to withdraw is captured first, whatever its kind: no
+authorization lasts that long.
 """
 
 from __future__ import annotations
@@ -52,7 +56,12 @@ class LegState(StrEnum):
     """The order backend was asked to stop it."""
     FULFILLED = "fulfilled"
     """Minted or dispatched; its capture is under way."""
+    PAID = "paid"
+    """Captured before its delivery, which is under way or waits for the end of the period to withdraw."""
+    UNDELIVERED = "undelivered"
+    """Paid, and its wallet refused the token: the customer chooses another one, or the money goes back."""
     CAPTURED = "captured"
+    """Delivered and paid."""
     CAPTURE_FAILED = "capture_failed"
     """Delivered but not paid: a token goes back to the treasury, goods are a debt."""
     RETURNING = "returning"
@@ -71,6 +80,7 @@ LEG_MOVES: dict[LegState, frozenset[LegState]] = {
             LegState.CANCELED,
             LegState.FULFILLED,
             LegState.CAPTURED,  # entitle: capture and grant are one unit
+            LegState.PAID,
             LegState.FAILED,
         }
     ),
@@ -79,6 +89,8 @@ LEG_MOVES: dict[LegState, frozenset[LegState]] = {
     ),
     LegState.CANCELING: frozenset({LegState.CANCELED, LegState.FULFILLED, LegState.FAILED}),
     LegState.FULFILLED: frozenset({LegState.CAPTURED, LegState.CAPTURE_FAILED}),
+    LegState.PAID: frozenset({LegState.CAPTURED, LegState.UNDELIVERED, LegState.RETURNING}),
+    LegState.UNDELIVERED: frozenset({LegState.PAID, LegState.RETURNING}),
     LegState.CAPTURED: frozenset({LegState.RETURNING}),
     LegState.CAPTURE_FAILED: frozenset({LegState.RETURNING}),
     LegState.RETURNING: frozenset({LegState.RETURNED}),
@@ -101,7 +113,9 @@ def needs_money(state: LegState) -> bool:
         ):
             return True
         case (
-            LegState.CAPTURED
+            LegState.PAID
+            | LegState.UNDELIVERED
+            | LegState.CAPTURED
             | LegState.CAPTURE_FAILED
             | LegState.RETURNING
             | LegState.RETURNED
@@ -125,6 +139,8 @@ def holds_goods(state: LegState) -> bool:
             | LegState.ACCEPTED
             | LegState.CANCELING
             | LegState.FULFILLED
+            | LegState.PAID
+            | LegState.UNDELIVERED
             | LegState.CAPTURE_FAILED
             | LegState.CANCELED
             | LegState.FAILED
@@ -132,3 +148,8 @@ def holds_goods(state: LegState) -> bool:
             return False
         case _:
             assert_never(state)
+
+
+def is_owed(state: LegState) -> bool:
+    """Whether this leg was paid for and is still to be delivered: its order has not ended."""
+    return state in (LegState.PAID, LegState.UNDELIVERED)

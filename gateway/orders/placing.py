@@ -13,12 +13,13 @@ from sqlalchemy import bindparam, func, select
 
 from fulfillment import inventory
 from gateway.catalog.loading import payment_policy_of
+from gateway.kernel.clock import rfc3339
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.events.model import Event
 from gateway.kernel.money import Money
 from gateway.kernel.store.statements import Statement, insert_into
-from gateway.kernel.store.unit import UnitOfWork
+from gateway.kernel.store.unit import Reader, UnitOfWork
 from gateway.kernel.subjects import LegId, LineId, OperationId, OrderId, QuoteId
 from gateway.kernel.tasks.handover import Handover
 from gateway.kernel.tasks.queue import enqueue
@@ -26,12 +27,13 @@ from gateway.ledger import accounts
 from gateway.ledger.posting import Entry, move, post
 from gateway.orders.alternatives import ALLOWANCE, PAY_LINK, STORED_METHOD, offered
 from gateway.orders.idempotency import earlier_result, keep_result
-from gateway.orders.model import LegState, OrderState
+from gateway.orders.model import LegKind, LegState, OrderState
 from gateway.orders.pay_links import MadeLink
 from gateway.orders.plan import Plan
 from gateway.orders.quotes import ORDERED, find_quote, take_quote
 from gateway.orders.standing import spent_on
 from gateway.orders.tables import consent, leg, order, order_line
+from gateway.orders.withdrawal import withdrawal_ends_ms
 from gateway.payments.calls import AUTHORIZE, authorize_payload
 from gateway.payments.exemption_history import ExemptionRules, exemption_for
 from gateway.payments.intents import add_attempt, open_intent
@@ -39,6 +41,7 @@ from gateway.payments.methods import method_of
 from gateway.payments.operations import begin_operation
 from gateway.payments.pay_links import add_link
 from gateway.payments.spending import Spending
+from wallets.custody.linking import LinkedWallet, linked_wallet
 from wallets.vault.port import AllowanceId, Exemption, OperationKind
 
 OPERATION = "order.place"
@@ -76,6 +79,12 @@ class PlaceRequest:
     """A fresh token, where the order is to be paid through a link."""
     spending: Spending | None = None
     """The standing or delegated allowance to pay with; what is bought is added from the quote."""
+    session_id: str | None = None
+    """The session at a world or an agent that the device acts in, as whoever issued its token says."""
+    wallet_id: str | None = None
+    """The linked wallet to mint to; None: the customer's account here."""
+    waits: bool = False
+    """What is digital is not delivered before the period to withdraw is over, so no consent is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,8 @@ class PlaceRules:
     """Takes the authorization of a new order straight to this process's worker."""
     exemptions: ExemptionRules | None = None
     """Exemptions from strong customer authentication to ask for; None: none, and none is looked for."""
+    chain_id: int | None = None
+    """The chain that tokens are minted on; a linked wallet is chosen on this one."""
 
 
 def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Placed:
@@ -124,6 +135,11 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
     if request.payment_kind == STORED_METHOD:
         method = method_of(uow, request.customer_id, request.payment_method_id or "")
     _check(request, quote, plan, method, uow.now_ms)
+    wallet = None
+    if request.wallet_id is not None:
+        wallet = chosen_wallet(
+            uow, request.customer_id, request.wallet_id, rules.chain_id, param="$.body.mint_to.wallet_id"
+        )
     _check_unpaid(uow, request, rules)
     pay_within_ms = rules.pay_within_ms
     if request.payment_kind not in (STORED_METHOD, ALLOWANCE):
@@ -145,9 +161,13 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
         {"order_id": order_id, "total_minor": plan.total_minor, "currency": plan.currency},
     )
     holds = {int(unit.ref): unit for unit in reserved}
+    # Who could withdraw and has not agreed to lose that waits. The contract is concluded now.
+    waits_until_ms = withdrawal_ends_ms(uow.now_ms) if request.waits and plan.consents_required else None
     _insert_order(uow, request, quote, plan, order_id, pay_until_ms)
     for position, planned in enumerate(plan.legs):
         hold = holds.get(position)
+        # The address as it is now: unlinking the wallet later changes nothing.
+        to = wallet if planned.kind == LegKind.MINT else None
         uow.append(
             _INSERT_LEG,
             {
@@ -171,6 +191,12 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
                 "numbered": int(planned.numbered),
                 "capture_operation_id": None,
                 "token": None,
+                "wallet_id": None if to is None else to.wallet_id,
+                "recipient": None if to is None else to.address,
+                "mint_not_before_ms": None if planned.kind == LegKind.SHIP else waits_until_ms,
+                "paid_first": 0,
+                "delivered_at_ms": None,
+                "due_at_ms": None,
             },
         )
     total = Money(plan.total_minor, plan.currency)
@@ -188,7 +214,45 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
             plan.merchant_id,
         )
     )
+    for given in request.consents:
+        _confirm(uow, request, plan, order_id, given)
     return Placed(order_id, OrderState.PLACED.value, total, replayed=False, link=link)
+
+
+def chosen_wallet(
+    reader: Reader, customer_id: str, wallet_id: str, chain_id: int | None, *, param: str
+) -> LinkedWallet:
+    """Return a wallet that the customer may have a token minted to; ConflictError ``wallet.not_linked``."""
+    wallet = linked_wallet(reader, customer_id, wallet_id)
+    if wallet is None or wallet.chain_id != chain_id:
+        raise ConflictError(
+            "wallet.not_linked", "This is no wallet that the customer has linked here.", param=param
+        )
+    return wallet
+
+
+def _confirm(
+    uow: UnitOfWork, request: PlaceRequest, plan: Plan, order_id: OrderId, given: dict[str, Any]
+) -> None:
+    """Confirm a consent where the customer can keep it and nobody can change it (2011/83 Art. 8(7)).
+
+    The stream's event and the order's document say which words were agreed to and when.
+    """
+    uow.emit(
+        Event(
+            request.customer_id,
+            "consent.confirmed",
+            {
+                "order_id": order_id,
+                "kind": given["kind"],
+                "text_version": given["text_version"],
+                "locale": given["locale"],
+                "given_at": given["at"],
+                "confirmed_at": rfc3339(uow.now_ms),
+            },
+            plan.merchant_id,
+        )
+    )
 
 
 def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, now_ms: int) -> None:
@@ -205,10 +269,10 @@ def _check(request: PlaceRequest, quote: Any, plan: Plan, method: Any | None, no
         )
     given = {entry["kind"] for entry in request.consents}
     missing = [kind for kind in plan.consents_required if kind not in given]
-    if missing:
+    if missing and not request.waits:
         raise ConflictError(
             "consent.missing",
-            "The customer has to agree that delivery starts now and the right of withdrawal is lost.",
+            "The customer has to agree that delivery starts now and the right to withdraw is lost, or wait.",
             param="$.body.consents",
             data={"missing": missing},
         )
@@ -313,7 +377,10 @@ def _insert_order(
                 "locale": given["locale"],
                 "given_at": given["at"],
                 "device_id": request.device_id,
+                "session_id": request.session_id,
                 "recorded_at_ms": uow.now_ms,
+                # Told on the customer's stream in this unit, and part of the order's document from now on.
+                "confirmed_at_ms": uow.now_ms,
             },
         )
 

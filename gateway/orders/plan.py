@@ -23,6 +23,7 @@ from gateway.catalog.taxes import TaxTable
 from gateway.kernel.errors import ConflictError
 from gateway.kernel.money import Money, allocate
 from gateway.orders.model import LegKind
+from gateway.orders.withdrawal import consents_needed
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Plan:
     taxes: list[dict[str, Any]]
     delivery: dict[str, Any] | None
     consents_required: list[str]
+    """What the customer has to agree to, or else to wait for."""
 
     @property
     def ships(self) -> bool:
@@ -179,9 +181,9 @@ def make_plan(
             "days_min": rate.days_min,
             "days_max": rate.days_max,
         },
-        consents_required=["digital_content_start"]
-        if any(leg.kind in (LegKind.MINT, LegKind.ENTITLE) for leg in legs)
-        else [],
+        consents_required=consents_needed(
+            country, digital=any(leg.kind in (LegKind.MINT, LegKind.ENTITLE) for leg in legs)
+        ),
     )
     assert plan.total_minor == sum(line.total_minor for line in lines) + shipping
     return plan
@@ -199,7 +201,7 @@ def _legs(
     edition_pool: Callable[[str], str],
     mint: bool,
 ) -> list[PlannedLeg]:
-    """Split a line into legs: one per part, and one per copy of a numbered edition."""
+    """Split a line into legs: one per part, and one per copy that is a token of its own."""
     offer = item.offer
     legs: list[PlannedLeg] = []
     for part, share in zip(offer.parts, total.allocate([part.weight for part in offer.parts]), strict=True):
@@ -234,10 +236,11 @@ def _legs(
             raise ConflictError("minting.off", "This gateway does not mint digital items.")
         leg.kind = LegKind.MINT.value
         leg.item_number = digital.token_number
-        if digital.edition is not EditionKind.NUMBERED:
+        numbered = digital.edition is EditionKind.NUMBERED
+        if not numbered and not digital.single:
             legs.append(leg)
             continue
-        # Every numbered copy is a token of its own: a leg, a hold and a capture each.
+        # Every such copy has a leg, a hold and a capture of its own.
         for copy_share in share.allocate([1] * item.quantity):
             legs.append(
                 PlannedLeg(
@@ -245,7 +248,7 @@ def _legs(
                         **_fields(leg),
                         "quantity": 1,
                         "amount_minor": copy_share.amount_minor,
-                        "numbered": True,
+                        "numbered": numbered,
                     }
                 )
             )

@@ -6,10 +6,13 @@
              declined: another method   failed: policy   not captured: token back
              or the reservation ends
 
+What nobody could take back (a token in a wallet outside), and what waits for the period to withdraw, is
+captured when it starts and delivered afterwards: secured -> captured -> paid -> delivered.
+
 Every function here runs inside the unit that records a fact. It moves states by compare-and-set, writes
 events and the next tasks, and leaves the rest to `settle`, which looks at the whole order and does what
 has become possible. Recording a fact twice changes nothing. The steps are beside this file: `starting`,
-`capturing` and `reauthorizing`, `undoing`, `voiding`.
+`capturing` and `reauthorizing`, `delivering` what was paid first, `undoing`, `voiding`.
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ from fulfillment.model import HoldId
 from gateway.catalog.model import FailurePolicy
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId
-from gateway.orders import books, capturing, reauthorizing, starting, undoing, voiding
-from gateway.orders.model import LegKind, LegState, OrderState, holds_goods, needs_money
+from gateway.orders import books, capturing, delivering, reauthorizing, starting, undoing, voiding
+from gateway.orders.model import LegKind, LegState, OrderState, holds_goods, is_owed, needs_money
 from gateway.orders.purchase import Leg, Purchase, wire_money
 from gateway.orders.reauthorizing import RenewalRules
+from wallets.minting.model import SkipCode
 from wallets.vault.port import ProviderTerms
 
 
@@ -43,6 +47,8 @@ class ProcessRules:
     """How long a challenge or another payment method is waited for."""
     guardian_ms: int = 24 * 60 * 60_000
     """How long a guardian has to approve a purchase; the order's goods are kept meanwhile."""
+    choose_wallet_ms: int = 14 * 24 * 60 * 60_000
+    """How long a customer has to choose another wallet for a token that theirs refused."""
     cash_country: str | None = None
     """Whose rule of cash rounding applies; None: no rounding beyond the currency's coins."""
     renewal: RenewalRules = field(default_factory=RenewalRules)
@@ -86,7 +92,7 @@ def undo_spoiled(purchase: Purchase) -> None:
     Canceled counts like failed: nobody keeps the token of a bundle whose parcel they canceled.
     """
     for gone in purchase.legs:
-        if gone.state in (LegState.FAILED, LegState.CANCELED):
+        if gone.is_gone:
             spoil_line(purchase, gone)
 
 
@@ -98,9 +104,14 @@ def spoil_line(purchase: Purchase, gone: Leg) -> None:
 
 
 def return_captured(purchase: Purchase) -> None:
-    """A refund of the whole order was asked for: also what is captured later goes back."""
+    """A refund of the whole order was asked for: also what is captured later goes back.
+
+    A token in a wallet outside stays there, and so does its money: only its holder could give it back.
+    """
     for leg in purchase.legs:
-        if leg.state is LegState.CAPTURED:
+        if is_owed(leg.state):
+            undoing.undo_leg(purchase, leg, reason="refunded")
+        elif leg.state is LegState.CAPTURED and not leg.is_outside:
             undoing.return_leg(purchase, leg)
 
 
@@ -114,20 +125,64 @@ def start_legs(purchase: Purchase, rules: ProcessRules) -> bool:
         if leg.state is not LegState.SECURED or not starting.may_start(leg, purchase.line_of(leg)):
             continue
         match leg.kind:
+            case LegKind.MINT | LegKind.ENTITLE if starting.is_paid_first(purchase, leg):
+                purchase.pay_first(leg)
+                at_once |= _capture_to_start(purchase, leg, rules)
             case LegKind.MINT:
                 starting.start_mint(purchase, leg)
             case LegKind.ENTITLE:
                 purchase.move_leg(leg, LegState.STARTED)
-                at_once |= _capture_entitlement(purchase, leg, rules)
+                at_once |= _capture_to_start(purchase, leg, rules)
             case LegKind.SHIP:
                 assert leg.location_code is not None
                 # A parcel that one line may call back is a fulfillment order of its own.
                 alone = leg.line if leg.policy is FailurePolicy.ALL_OR_NOTHING else None
                 shipments.setdefault((leg.location_code, alone), []).append(leg)
+    _start_shipments(purchase, shipments, rules)
+    ask_for_waiting(purchase, rules)
+    _start_what_shares_wait_for(purchase, rules)
+    return at_once
+
+
+def _start_shipments(
+    purchase: Purchase, shipments: dict[tuple[str, int | None], list[Leg]], rules: ProcessRules
+) -> None:
     for (location, _), legs in shipments.items():
         starting.start_shipment(purchase, location, legs, rules.backend)
-    ask_for_waiting(purchase, rules)
-    return at_once
+
+
+def _start_what_shares_wait_for(purchase: Purchase, rules: ProcessRules) -> None:
+    """Where one capture is for everything, an item that is paid first waits for the parcel of its line: then
+    the parcel must not wait for the item."""
+    blocked = [
+        leg
+        for leg in purchase.legs
+        if leg.state is LegState.SECURED and leg.kind is LegKind.SHIP and _waits_for_share(purchase, leg)
+    ]
+    shipments: dict[tuple[str, int | None], list[Leg]] = {}
+    for leg in blocked:
+        assert leg.location_code is not None
+        shipments.setdefault((leg.location_code, None), []).append(leg)
+    _start_shipments(purchase, shipments, rules)
+
+
+def _waits_for_share(purchase: Purchase, leg: Leg) -> bool:
+    """Whether the leg waits for items alone whose share nobody can ask for before the leg is delivered."""
+    if leg.policy is not FailurePolicy.DIGITAL_FIRST:
+        return False
+    items = [
+        other
+        for other in purchase.line_of(leg)
+        if other.digital and (needs_money(other.state) or other.state is LegState.PAID)
+    ]
+    if not items or any(not other.is_captured_to_start for other in items):
+        return False
+    if any(other.state is not LegState.STARTED for other in items):
+        return False
+    intent = purchase.intent()
+    if intent.provider_terms is None or intent.reauthorization_id is not None or purchase.is_held:
+        return False
+    return not any(capturing.is_asked_for(purchase, other) for other in items)
 
 
 # --- Fulfilled, captured ----------------------------------------------------------------------------
@@ -162,8 +217,8 @@ def capture_again(purchase: Purchase, rules: ProcessRules) -> None:
     reauthorizing.capture_or_renew(purchase, rules.renewal)
 
 
-def _capture_entitlement(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
-    """Ask for the share of an item that is granted once it is paid; True if it costs nothing."""
+def _capture_to_start(purchase: Purchase, leg: Leg, rules: ProcessRules) -> bool:
+    """Ask for the share of what is delivered once it is paid; True if it costs nothing."""
     if not leg.amount_minor:
         return _captured(purchase, leg, rules)
     operation_id = purchase.uow.new_id(OperationId)
@@ -190,7 +245,8 @@ def captured(
     provider: str | None = None,
     is_posted: bool = False,
 ) -> None:
-    """The legs' shares are ours. An entitlement is granted in this very unit.
+    """The legs' shares are ours. An entitlement is granted in this very unit, and a mint that had to be paid
+    first is asked for, if that may be now.
 
     ``is_posted``: how the money came in is in the books already.
     """
@@ -205,7 +261,7 @@ def capture_failed(purchase: Purchase, legs: Sequence[Leg], code: str, rules: Pr
     """The shares will not be paid. What was not delivered fails; a minted token goes back."""
     for leg in legs:
         purchase.tell("payment.capture_failed", leg_id=leg.leg_id, code=code)
-        if leg.kind is LegKind.ENTITLE:
+        if leg.is_captured_to_start:
             _leg_failed(purchase, leg, "capture failed")
         elif purchase.move_leg(leg, LegState.CAPTURE_FAILED):
             if leg.kind is LegKind.MINT:
@@ -217,7 +273,28 @@ def capture_failed(purchase: Purchase, legs: Sequence[Leg], code: str, rules: Pr
     settle(purchase, rules)
 
 
+def minted(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
+    """The token of a leg is in a block: it is asked for its share, or was paid for before."""
+    if leg.state is not LegState.PAID:
+        fulfilled(purchase, leg, rules)
+        ask_for_waiting(purchase, rules)
+    elif delivering.minted(purchase, leg):
+        settle(purchase, rules)
+
+
 # --- Failed, returned, ended ------------------------------------------------------------------------
+
+
+def not_minted(purchase: Purchase, leg: Leg, code: SkipCode | None, rules: ProcessRules) -> None:
+    """The token will not be minted as things are. What was paid for it is not kept without the customer."""
+    if leg.state is not LegState.PAID:
+        leg_failed(purchase, leg, f"mint: {code}", rules)
+        return
+    if code is SkipCode.RECEIVER_REFUSED:
+        delivering.refused(purchase, leg, code.value, rules.choose_wallet_ms)
+    else:
+        undoing.give_back(purchase, leg, f"mint: {code}", event_type="order.leg_failed")
+    settle(purchase, rules)
 
 
 def leg_failed(purchase: Purchase, leg: Leg, reason: str, rules: ProcessRules) -> None:
@@ -269,6 +346,8 @@ def pay_back(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
 def end_order(purchase: Purchase) -> None:
     """Close an order whose legs have all ended."""
     states = {leg.state for leg in purchase.legs}
+    if any(is_owed(state) for state in states):
+        return
     if LegState.CAPTURED in states or LegState.CAPTURE_FAILED in states:
         if purchase.move(OrderState.COMPLETED):
             gross = sum(leg.amount_minor for leg in purchase.legs if holds_goods(leg.state))
@@ -299,6 +378,8 @@ def _captured(
     *,
     is_posted: bool = False,
 ) -> bool:
+    if leg.paid_first:
+        return _paid_first(purchase, leg, rules, authorization_id, provider, is_posted=is_posted)
     if not purchase.move_leg(leg, LegState.CAPTURED):
         return False
     if leg.kind is LegKind.ENTITLE:
@@ -311,6 +392,29 @@ def _captured(
     if leg.is_lost:
         undoing.give_up_lost(purchase, leg)
     purchase.fulfill_line(leg)
+    return True
+
+
+def _paid_first(
+    purchase: Purchase,
+    leg: Leg,
+    rules: ProcessRules,
+    authorization_id: str | None,
+    provider: str | None,
+    *,
+    is_posted: bool,
+) -> bool:
+    """The share of what is still to be delivered is ours, and not yet earned."""
+    withdrawn = leg.due_at_ms is not None
+    if not purchase.move_leg(leg, LegState.PAID):
+        return False
+    if not is_posted:
+        books.post_captured(purchase, leg.amount, provider or rules.provider, authorization_id)
+    purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
+    if withdrawn:
+        undoing.give_back(purchase, leg, "canceled while it was being paid")
+    else:
+        delivering.deliver(purchase, leg)
     return True
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from gateway.catalog.model import FailurePolicy
 from gateway.kernel.documents import encode
@@ -26,7 +26,8 @@ from gateway.orders.model import (
     LegState,
     OrderState,
 )
-from gateway.orders.tables import leg, order, order_line
+from gateway.orders.tables import consent, leg, order, order_line
+from gateway.orders.withdrawal import DIGITAL_CONTENT_START
 from gateway.payments.guardians import pending_of, requests_of
 from gateway.payments.intents import attempts_of, inline, intent_of, sources
 from gateway.payments.pay_links import offered_until_ms, open_until_ms
@@ -52,6 +53,18 @@ _LEGS = Statement(
         leg.c.numbered,
         leg.c.capture_operation_id,
         leg.c.token.is_not(None).label("has_token"),
+        leg.c.wallet_id,
+        leg.c.recipient,
+        leg.c.mint_not_before_ms,
+        leg.c.paid_first,
+        leg.c.delivered_at_ms,
+        leg.c.due_at_ms,
+        # In the same read: it is looked at before anything digital is delivered.
+        exists(
+            select(consent.c.kind).where(
+                consent.c.order_id == bindparam("order_id"), consent.c.kind == DIGITAL_CONTENT_START
+            )
+        ).label("has_consent"),
         order_line.c.failure_policy,
         order_line.c.title,
     )
@@ -73,7 +86,8 @@ _MOVE_LEG = {
             leg.c.position == bindparam("its_position"),
             leg.c.state.in_(inline(sources(LEG_MOVES, state))),
         )
-        .values(state=state.value)
+        # What a leg waited for is over when it moves.
+        .values(state=state.value, due_at_ms=None)
     )
     for state in LegState
     if sources(LEG_MOVES, state)
@@ -114,6 +128,34 @@ _SET_TOKEN = Statement(
     .where(leg.c.order_id == bindparam("its_order_id"), leg.c.position == bindparam("its_position"))
     .values(token=bindparam("new_token"))
 )
+_PAY_FIRST = Statement(
+    update(leg)
+    .where(
+        leg.c.order_id == bindparam("its_order_id"),
+        leg.c.position == bindparam("its_position"),
+        leg.c.state.in_(inline(sources(LEG_MOVES, LegState.STARTED))),
+    )
+    .values(state=LegState.STARTED.value, paid_first=1)
+)
+_DELIVER = Statement(
+    update(leg)
+    .where(
+        leg.c.order_id == bindparam("its_order_id"),
+        leg.c.position == bindparam("its_position"),
+        leg.c.state == LegState.PAID.value,
+    )
+    .values(state=LegState.CAPTURED.value, delivered_at_ms=bindparam("at_ms"), due_at_ms=None)
+)
+_WAIT = Statement(
+    update(leg)
+    .where(leg.c.order_id == bindparam("its_order_id"), leg.c.position == bindparam("its_position"))
+    .values(due_at_ms=bindparam("at_ms"))
+)
+_SET_WALLET = Statement(
+    update(leg)
+    .where(leg.c.order_id == bindparam("its_order_id"), leg.c.position == bindparam("its_position"))
+    .values(wallet_id=bindparam("its_wallet"), recipient=bindparam("its_recipient"))
+)
 _FULFILL_LINE = Statement(
     update(order_line)
     .where(
@@ -152,6 +194,15 @@ _UNPAID = Statement(
 
 
 # By text: a look-up takes a third of the time of the enum's call, and legs are read at every step.
+_DUE_LEGS = Statement(
+    select(leg.c.order_id, leg.c.leg_id)
+    .where(
+        leg.c.due_at_ms <= bindparam("now_ms"),
+        leg.c.state.in_(inline([LegState.PAID, LegState.UNDELIVERED])),
+    )
+    .order_by(leg.c.due_at_ms)
+    .limit(bindparam("most"))
+)
 _KINDS = {kind.value: kind for kind in LegKind}
 _STATES = {state.value: state for state in LegState}
 _POLICIES = {policy.value: policy for policy in FailurePolicy}
@@ -188,6 +239,23 @@ class Leg:
     policy: FailurePolicy
     has_token: bool = False
     """Whether something was minted for it, which is there or was given back."""
+    wallet_id: str | None = None
+    """The linked wallet that it is minted to; None: the customer's account here."""
+    recipient: str | None = None
+    """The address outside that it is minted to; None where we hold the key, and can take the token back."""
+    mint_not_before_ms: int | None = None
+    """When the period to withdraw ends, where that is waited for."""
+    paid_first: bool = False
+    """Whether its share is captured before it is delivered."""
+    delivered_at_ms: int | None = None
+    """When what was paid first was delivered."""
+    due_at_ms: int | None = None
+    """While it is paid: when its delivery may begin. While it is undelivered: until when another wallet can
+    be chosen. While it is being paid first: when its customer withdrew."""
+    account: tuple[str, str] | None = None
+    """The customer's account here and the name of its key, once `starting` has looked it up in this unit."""
+    has_consent: bool = False
+    """Whether the customer has agreed that delivery starts at once; of the whole order."""
 
     @property
     def is_lost(self) -> bool:
@@ -197,6 +265,28 @@ class Leg:
             and not self.has_token
             and self.state in (LegState.FULFILLED, LegState.CAPTURED)
         )
+
+    @property
+    def is_earned(self) -> bool:
+        """Whether what is captured for it is revenue: it is not while what was paid for is still owed."""
+        return not self.paid_first or self.delivered_at_ms is not None
+
+    @property
+    def is_captured_to_start(self) -> bool:
+        """Whether its share is asked for when it starts, and nothing is delivered before."""
+        return self.paid_first or self.kind is LegKind.ENTITLE
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has not been delivered and never will be."""
+        if self.state in (LegState.FAILED, LegState.CANCELED):
+            return True
+        return self.state in (LegState.RETURNING, LegState.RETURNED) and not self.is_earned
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether only its holder could give back what was minted for it."""
+        return self.recipient is not None
 
     @property
     def amount(self) -> Money:
@@ -250,7 +340,7 @@ class Purchase:
         """Move by compare-and-set; the answer says whether this call did it."""
         moved = self.uow.run(_MOVE_LEG[target], {"its_order_id": self.order_id, "its_position": leg.position})
         if moved:
-            leg.state = target
+            leg.state, leg.due_at_ms = target, None
         return moved == 1
 
     def fulfill_leg(self, leg: Leg, operation_id: str | None) -> bool:
@@ -263,6 +353,33 @@ class Purchase:
             leg.state = LegState.FULFILLED
             leg.capture_operation_id = operation_id
         return moved == 1
+
+    def pay_first(self, leg: Leg) -> bool:
+        """Start a leg whose share is captured before it is delivered, by compare-and-set."""
+        moved = self.uow.run(_PAY_FIRST, self._its(leg))
+        if moved:
+            leg.state, leg.paid_first = LegState.STARTED, True
+        return moved == 1
+
+    def deliver_leg(self, leg: Leg) -> bool:
+        """Note that what was paid first is delivered, by compare-and-set."""
+        moved = self.uow.run(_DELIVER, {**self._its(leg), "at_ms": self.uow.now_ms})
+        if moved:
+            leg.state, leg.delivered_at_ms, leg.due_at_ms = LegState.CAPTURED, self.uow.now_ms, None
+        return moved == 1
+
+    def wait_until(self, leg: Leg, at_ms: int | None) -> None:
+        """Note when a leg that waits is looked at again; None: it waits for no time."""
+        leg.due_at_ms = at_ms
+        self.uow.run(_WAIT, {**self._its(leg), "at_ms": at_ms})
+
+    def set_wallet(self, leg: Leg, wallet_id: str | None, recipient: str | None) -> None:
+        """Note where the leg is minted to: a linked wallet, or an address outside that is none."""
+        leg.wallet_id, leg.recipient = wallet_id, recipient
+        self.uow.run(_SET_WALLET, {**self._its(leg), "its_wallet": wallet_id, "its_recipient": recipient})
+
+    def _its(self, leg: Leg) -> dict[str, Any]:
+        return {"its_order_id": self.order_id, "its_position": leg.position}
 
     def move(self, target: OrderState, reason: str | None = None) -> bool:
         """Move the order by compare-and-set; the answer says whether this call did it."""
@@ -399,6 +516,11 @@ def order_of_leg(reader: Reader, leg_id: str) -> str | None:
     return None if row is None else row.order_id
 
 
+def due_legs(reader: Reader, most: int) -> list[Any]:
+    """Return (order_id, leg_id) of paid legs whose time has come, the longest waiting first."""
+    return reader.rows(_DUE_LEGS, {"now_ms": reader.now_ms, "most": most})
+
+
 def unpaid_orders(reader: Reader, most: int) -> list[str]:
     """Return orders whose reservation has waited long enough for its payment."""
     return [row.order_id for row in reader.rows(_UNPAID, {"now_ms": reader.now_ms, "most": most})]
@@ -428,6 +550,13 @@ def _legs(uow: UnitOfWork, row: Any) -> list[Leg]:
             capture_operation_id=found.capture_operation_id,
             policy=_POLICIES[found.failure_policy],
             has_token=bool(found.has_token),
+            wallet_id=found.wallet_id,
+            recipient=found.recipient,
+            mint_not_before_ms=found.mint_not_before_ms,
+            paid_first=bool(found.paid_first),
+            delivered_at_ms=found.delivered_at_ms,
+            due_at_ms=found.due_at_ms,
+            has_consent=bool(found.has_consent),
         )
         for found in uow.rows(_LEGS, {"order_id": row.order_id})
     ]

@@ -51,6 +51,7 @@ from wallets.vault.port import MethodKind, OperationKind
 
 REQUEST_OPERATION = "refund.request"
 
+_WITH_MONEY = frozenset({LegState.PAID, LegState.UNDELIVERED, LegState.CAPTURED, LegState.RETURNING})
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 _NO_TARGET = frozenset({MethodKind.APPLE_PAY.value, MethodKind.GOOGLE_PAY.value, MethodKind.CASH.value})
@@ -233,7 +234,10 @@ def _went_back(
     counted = collection_of(uow, recorded.operation_id)
     by_hand = counted is not None and counted.tendered_minor is not None
     account = _paid_into(purchase, leg, rules)
-    books.post_part_refunded(purchase, leg, amount, before, account, owed=elsewhere or by_hand)
+    if leg.is_earned:
+        books.post_part_refunded(purchase, leg, amount, before, account, owed=elsewhere or by_hand)
+    else:
+        books.post_undelivered_refunded(purchase, amount, account, owed=elsewhere or by_hand)
     if counted is not None and by_hand:
         books.post_cash_given(purchase, amount, country=rules.cash_country, drawer=counted.drawer)
     if elsewhere:
@@ -281,7 +285,7 @@ def _refundable(purchase: Purchase, leg_id: str | None) -> list[tuple[Leg, int]]
         raise NotFoundError("leg.not_found", "The order has no such leg.", param="$.leg_id")
     shares = []
     for leg in purchase.legs:
-        if leg.state not in (LegState.CAPTURED, LegState.RETURNING) or leg_id not in (None, leg.leg_id):
+        if leg.state not in _WITH_MONEY or leg_id not in (None, leg.leg_id):
             continue
         if not is_paid(purchase, leg):
             continue

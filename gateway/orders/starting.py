@@ -1,4 +1,7 @@
-"""Starting the legs of an order that is paid for: a mint is queued, a parcel ordered, an item granted."""
+"""Starting the legs of an order that is paid for: a mint is queued, a parcel ordered, an item granted.
+
+Nothing digital is delivered past `may_deliver_digital`.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from gateway.kernel.documents import decode
 from gateway.kernel.store.statements import insert_into
 from gateway.kernel.subjects import LegId, MerchantId, OrderId
 from gateway.kernel.tasks.queue import enqueue
+from gateway.orders import ownership
 from gateway.orders.model import LegKind, LegState
 from gateway.orders.purchase import Leg, Purchase
 from gateway.orders.tables import entitlement
-from wallets.custody.accounts import account_of
+from gateway.orders.withdrawal import DIGITAL_CONTENT_START, may_deliver
+from wallets.custody.accounts import account_of, is_exported
 from wallets.minting.model import MintRequest
-from wallets.minting.requests import request_mint
+from wallets.minting.requests import is_on_own_contract, request_mint
 
 SEND = "fulfillment.send"
 
@@ -37,33 +42,86 @@ def may_start(leg: Leg, line: list[Leg]) -> bool:
         case FailurePolicy.DIGITAL_FIRST:
             waits_for = [] if leg.digital else [other for other in line if other.digital]
             return not any(
-                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED) for other in waits_for
+                other.state in (LegState.RESERVED, LegState.SECURED, LegState.STARTED)
+                # Paid and on its way; not where it waits for the law or for its customer, maybe for weeks.
+                or (other.state is LegState.PAID and other.due_at_ms is None)
+                for other in waits_for
             )
 
 
-def start_mint(purchase: Purchase, leg: Leg) -> None:
-    """Queue the mint into the customer's custodial account. Undone by `undo_leg` until it is claimed."""
+def may_deliver_digital(purchase: Purchase, leg: Leg) -> bool:
+    """Whether the law lets this leg be delivered now: the one gate before every mint and every grant."""
+    given = (DIGITAL_CONTENT_START,) if leg.has_consent else ()
+    return may_deliver(purchase.row.country, given, leg.mint_not_before_ms, purchase.uow.now_ms)
+
+
+def is_paid_first(purchase: Purchase, leg: Leg) -> bool:
+    """Whether the share of a digital leg has to be captured before it is delivered.
+
+    It has where the token goes to where we could not take it back from, and where delivery waits for longer
+    than an authorization lasts. An account whose key its customer has is a wallet like any outside, and so
+    is any account on a merchant's own contract: our key can give nothing back there.
+    """
+    if leg.mint_not_before_ms is not None and leg.mint_not_before_ms > purchase.uow.now_ms:
+        return True
+    if leg.kind is not LegKind.MINT:
+        return False
+    holder_of(purchase, leg)
+    return leg.is_outside
+
+
+def holder_of(purchase: Purchase, leg: Leg) -> tuple[str, str | None]:
+    """Return the address that the leg is minted to, and the signer's name of its key if only we have it."""
+    if leg.recipient is not None:
+        return leg.recipient, None
+    if leg.account is not None:
+        return leg.account
     account = account_of(purchase.uow, purchase.customer_id)
     assert account is not None, "the quote made sure of the customer's account"
+    if is_exported(purchase.uow, purchase.customer_id) or (
+        leg.item_number is not None and is_on_own_contract(purchase.uow, leg.item_number)
+    ):
+        purchase.set_wallet(leg, None, account.address)
+        return account.address, None
+    leg.account = (account.address, account.key_ref)
+    return leg.account
+
+
+def start_mint(purchase: Purchase, leg: Leg) -> None:
+    """Queue the mint of a leg that is captured after it. Undone by `undo_leg` until it is claimed."""
+    purchase.move_leg(leg, LegState.STARTED)
+    queue_mint(purchase, leg)
+
+
+def queue_mint(purchase: Purchase, leg: Leg) -> None:
+    """Ask for the mint, into the customer's account here or the wallet that was chosen."""
+    _pass_gate(purchase, leg)
+    recipient, holder_key = holder_of(purchase, leg)
     assert leg.item_number is not None
+    assert holder_key is not None or leg.paid_first, "what nobody can take back is paid before it is minted"
     serial = None
     if leg.numbered:
         assert leg.hold_id is not None
         (serial,) = serials.take_serials(purchase.uow, hold_id=HoldId(leg.hold_id))
-    purchase.move_leg(leg, LegState.STARTED)
     request_mint(
         purchase.uow,
         MintRequest(
             leg_id=leg.leg_id,
             order_id=purchase.order_id,
             merchant_id=purchase.merchant_id,
-            recipient=account.address,
+            recipient=recipient,
             item_number=leg.item_number,
             amount=leg.quantity,
             serial=serial,
-            holder_key=account.key_ref,
+            holder_key=holder_key,
         ),
     )
+
+
+def _pass_gate(purchase: Purchase, leg: Leg) -> None:
+    if not may_deliver_digital(purchase, leg):
+        # Whoever places an order agrees or waits, so this is a fault of ours, and no reason to break the law.
+        raise AssertionError(f"{leg.leg_id} may not be delivered without a consent or the end of its period")
 
 
 def start_shipment(purchase: Purchase, location: str, legs: list[Leg], backend: str) -> None:
@@ -102,6 +160,7 @@ def start_shipment(purchase: Purchase, location: str, legs: list[Leg], backend: 
 
 def grant_entitlement(purchase: Purchase, leg: Leg) -> None:
     """Give the customer a non-transferable digital item."""
+    _pass_gate(purchase, leg)
     if leg.hold_id is not None:
         inventory.consume(purchase.uow, hold_id=HoldId(leg.hold_id))
     # Not appended: a failure of the line may take it back in this very unit.
@@ -118,3 +177,4 @@ def grant_entitlement(purchase: Purchase, leg: Leg) -> None:
         },
     )
     purchase.tell("entitlement.granted", leg_id=leg.leg_id, sku=leg.sku)
+    ownership.granted(purchase, leg)

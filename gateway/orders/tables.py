@@ -117,7 +117,25 @@ leg = Table(
     Column("numbered", Integer, nullable=False),
     Column("capture_operation_id", Text),
     Column("token", Text),  # JSON: chain id, contract, token id, serial, transaction
+    # Which linked wallet was chosen; null for the customer's own account here.
+    Column("wallet_id", Text),
+    # The address outside that it is minted to, as it was when it was chosen; null where we hold the key.
+    Column("recipient", Text),
+    # Not delivered before: the period to withdraw runs. Null for at once.
+    Column("mint_not_before_ms", BigInteger),
+    # Its share is captured before it is delivered, and when that was done.
+    Column("paid_first", Integer, nullable=False),
+    Column("delivered_at_ms", BigInteger),
+    # When a leg that waits is looked at: the period is over, or the time to choose another wallet is. Of a
+    # leg that is being paid first: when its customer withdrew.
+    Column("due_at_ms", BigInteger),
     CheckConstraint("amount_minor >= 0 AND tax_minor >= 0 AND tax_minor <= amount_minor", name="amounts"),
+    Index(
+        "ix_leg_due",
+        "due_at_ms",
+        sqlite_where=text("due_at_ms IS NOT NULL"),
+        postgresql_where=text("due_at_ms IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -131,7 +149,10 @@ consent = Table(
     Column("locale", Text, nullable=False),
     Column("given_at", Text, nullable=False),
     Column("device_id", Text),
+    Column("session_id", Text),
     Column("recorded_at_ms", BigInteger, nullable=False),
+    # When its confirmation was written to the customer's stream and receipt.
+    Column("confirmed_at_ms", BigInteger),
 )
 
 entitlement = Table(

@@ -10,7 +10,7 @@ from fulfillment.model import HoldId
 from gateway.kernel.money import Money
 from gateway.kernel.subjects import OperationId
 from gateway.kernel.tasks.queue import enqueue
-from gateway.orders import books
+from gateway.orders import books, capturing, ownership
 from gateway.orders.model import LegKind, LegState
 from gateway.orders.purchase import Leg, Purchase
 from gateway.orders.tables import entitlement
@@ -35,12 +35,35 @@ def undo_leg(purchase: Purchase, leg: Leg, *, reason: str) -> None:
             ask_backend_to_cancel(purchase, leg)
         case LegState.STARTED if leg.kind is LegKind.MINT:
             # Claim and cancel race on one compare-and-set; a claimed mint is returned once it is captured.
-            if cancel_mint(purchase.uow, leg.leg_id):
+            if waits_to_be_paid(purchase, leg) or cancel_mint(purchase.uow, leg.leg_id):
                 leg_canceled(purchase, leg, reason)
-        case LegState.CAPTURED if leg.digital:
+        case LegState.STARTED if waits_to_be_paid(purchase, leg):
+            leg_canceled(purchase, leg, reason)
+        case LegState.PAID:
+            # As above; of what waits for its time no mint was asked for yet.
+            if leg.due_at_ms is not None or cancel_mint(purchase.uow, leg.leg_id):
+                give_back(purchase, leg, reason)
+        case LegState.UNDELIVERED:
+            give_back(purchase, leg, reason)
+        case LegState.CAPTURED if leg.digital and not leg.is_outside:
             return_leg(purchase, leg)
         case _:
             return
+
+
+def withdraw_from(purchase: Purchase, leg: Leg, *, reason: str) -> None:
+    """As `undo_leg`, for a customer. Where the share of what is paid first is being captured, which may take
+    a provider days, that is remembered: it goes back as soon as it has come, and nothing is delivered."""
+    if leg.state is LegState.STARTED and leg.paid_first and not waits_to_be_paid(purchase, leg):
+        if leg.due_at_ms is None:
+            purchase.wait_until(leg, purchase.uow.now_ms)
+    else:
+        undo_leg(purchase, leg, reason=reason)
+
+
+def waits_to_be_paid(purchase: Purchase, leg: Leg) -> bool:
+    """Whether nothing of the leg is delivered before its share is captured, and nobody has asked for it."""
+    return leg.is_captured_to_start and not capturing.is_asked_for(purchase, leg)
 
 
 def leg_canceled(purchase: Purchase, leg: Leg, reason: str) -> None:
@@ -48,6 +71,14 @@ def leg_canceled(purchase: Purchase, leg: Leg, reason: str) -> None:
     if purchase.move_leg(leg, LegState.CANCELED):
         release_leg(purchase, leg)
         purchase.tell("order.leg_canceled", leg_id=leg.leg_id, reason=reason)
+
+
+def give_back(purchase: Purchase, leg: Leg, reason: str, *, event_type: str = "order.leg_canceled") -> None:
+    """What was paid first will not be delivered: its units can be sold again and its money goes back."""
+    if purchase.move_leg(leg, LegState.RETURNING):
+        release_leg(purchase, leg)
+        purchase.tell(event_type, leg_id=leg.leg_id, reason=reason)
+        refund_leg(purchase, leg)
 
 
 def release_leg(purchase: Purchase, leg: Leg) -> None:
@@ -112,6 +143,7 @@ def revoke_entitlement(purchase: Purchase, leg: Leg) -> None:
     """Take a non-transferable item back."""
     purchase.uow.core(entitlement.update().where(entitlement.c.leg_id == leg.leg_id).values(state="revoked"))
     purchase.tell("entitlement.revoked", leg_id=leg.leg_id)
+    ownership.revoked(purchase, leg, "revoked")
 
 
 def refund_leg(purchase: Purchase, leg: Leg) -> None:
@@ -178,7 +210,7 @@ def leg_money_back(purchase: Purchase, leg: Leg) -> MoneyBack:
 
 def goods_are_back(purchase: Purchase, leg: Leg) -> bool:
     """Whether a leg on its way back waits for its money alone."""
-    if leg.kind is not LegKind.MINT:
+    if leg.kind is not LegKind.MINT or not leg.is_earned:
         return True
     token = _token(purchase, leg)
     # A mint that was lost for good has nothing to give back.

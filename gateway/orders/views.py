@@ -15,8 +15,8 @@ from gateway.orders.actions import waiting_action
 from gateway.orders.changes import order_not_found
 from gateway.orders.declining import told
 from gateway.orders.guardian_asking import open_question, reason_after
-from gateway.orders.model import LegKind, OrderState
-from gateway.orders.tables import entitlement, leg, order, order_line
+from gateway.orders.model import LegKind, LegState, OrderState
+from gateway.orders.tables import consent, leg, order, order_line
 from gateway.payments import intents
 from gateway.payments.guardians import requests_of
 from gateway.payments.model import IntentState
@@ -39,6 +39,9 @@ _LINES = Statement(
     select(order_line).where(order_line.c.order_id == bindparam("order_id")).order_by(order_line.c.position)
 )
 _LEGS = Statement(select(leg).where(leg.c.order_id == bindparam("order_id")).order_by(leg.c.position))
+_CONSENTS = Statement(
+    select(consent).where(consent.c.order_id == bindparam("order_id")).order_by(consent.c.kind)
+)
 _SHIPMENTS = Statement(
     select(
         fulfillment_line.c.leg_id,
@@ -73,41 +76,8 @@ _OF_MERCHANT = Statement(
     .order_by(order.c.order_id.desc())
     .limit(bindparam("most"))
 )
-_ENTITLEMENTS = Statement(
-    select(
-        entitlement.c.leg_id,
-        entitlement.c.order_id,
-        entitlement.c.sku,
-        entitlement.c.state,
-        entitlement.c.granted_at_ms,
-        order.c.merchant_id,
-    )
-    .select_from(entitlement.join(order, order.c.order_id == entitlement.c.order_id))
-    .where(entitlement.c.customer_id == bindparam("customer_id"), entitlement.c.leg_id < bindparam("before"))
-    .order_by(entitlement.c.leg_id.desc())
-    .limit(bindparam("most"))
-)
-_MINTED = Statement(
-    select(
-        leg.c.leg_id,
-        leg.c.order_id,
-        leg.c.sku,
-        leg.c.state,
-        leg.c.token,
-        order.c.merchant_id,
-        order.c.created_at_ms,
-    )
-    .select_from(leg.join(order, order.c.order_id == leg.c.order_id))
-    .where(
-        order.c.customer_id == bindparam("customer_id"),
-        leg.c.token.is_not(None),
-        leg.c.leg_id < bindparam("before"),
-    )
-    .order_by(leg.c.leg_id.desc())
-    .limit(bindparam("most"))
-)
-_LAST, _LAST_LEG = "ord_~", "leg_~"
-"""Sort behind every id of an order and of a leg."""
+_LAST = "ord_~"
+"""Sorts behind every id of an order."""
 
 
 def order_document(reader: Reader, order_id: str, *, customer_id: str | None, merchant_id: str | None) -> Any:
@@ -160,6 +130,16 @@ def order_document(reader: Reader, order_id: str, *, customer_id: str | None, me
             "refunded_minor": row.refunded_minor,
             "refunding_minor": row.refunding_minor,
         },
+        "consents": [
+            {
+                "kind": given.kind,
+                "text_version": given.text_version,
+                "locale": given.locale,
+                "given_at": given.given_at,
+                "confirmed_at": None if given.confirmed_at_ms is None else rfc3339(given.confirmed_at_ms),
+            }
+            for given in reader.rows(_CONSENTS, {"order_id": order_id})
+        ],
     }
     if row.pay_until_ms is not None:
         document["payment"]["pay_until"] = rfc3339(row.pay_until_ms)
@@ -221,36 +201,6 @@ def open_orders(reader: Reader, customer_id: str) -> list[Any]:
     ]
 
 
-def digital_items(reader: Reader, customer_id: str, *, after: str | None, limit: int) -> dict[str, Any]:
-    """Return a page of the customer's tokens and entitlements, newest first, without catalog texts."""
-    where = {"customer_id": customer_id, "before": after or _LAST_LEG, "most": limit + 1}
-    items = [_token_item(row) for row in reader.rows(_MINTED, where)]
-    items += [_item("entitlement", row, row.granted_at_ms) for row in reader.rows(_ENTITLEMENTS, where)]
-    items.sort(key=lambda item: str(item["leg_id"]), reverse=True)
-    more = len(items) > limit
-    return {"items": items[:limit], "next": items[limit - 1]["leg_id"] if more else None}
-
-
-def _token_item(row: Any) -> dict[str, Any]:
-    token = decode(row.token)
-    return {
-        **_item("token", row, row.created_at_ms),
-        **{name: token[name] for name in ("chain_id", "contract", "token_id", "serial", "transaction_hash")},
-    }
-
-
-def _item(kind: str, row: Any, acquired_at_ms: int) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "order_id": row.order_id,
-        "leg_id": row.leg_id,
-        "merchant_id": row.merchant_id,
-        "sku": row.sku,
-        "state": row.state,
-        "acquired_at": rfc3339(acquired_at_ms),
-    }
-
-
 def _leg_document(row: Any, currency: str, shipments: dict[str, Any]) -> dict[str, Any]:
     document: dict[str, Any] = {
         "leg_id": row.leg_id,
@@ -263,6 +213,12 @@ def _leg_document(row: Any, currency: str, shipments: dict[str, Any]) -> dict[st
     }
     if row.token is not None:
         document["token"] = decode(row.token)
+    if row.recipient is not None:
+        document |= {"wallet_id": row.wallet_id, "recipient": row.recipient}
+    if row.mint_not_before_ms is not None:
+        document["deliver_not_before"] = rfc3339(row.mint_not_before_ms)
+    if row.state == LegState.UNDELIVERED and row.due_at_ms is not None:
+        document["choose_by"] = rfc3339(row.due_at_ms)
     shipment = shipments.get(row.leg_id)
     if shipment is not None:
         document["shipment"] = {

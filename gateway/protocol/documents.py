@@ -70,28 +70,56 @@ class ErrorBody(Wire):
     data: dict[str, Any] | None = None
 
 
+class HoldingWallet(Wire):
+    """Which wallet holds a token, or is to: the customer's account here, or one they linked."""
+
+    kind: Literal["custodial", "linked"]
+    wallet_id: str | None = None
+    address: str | None = None
+
+
 class TokenDocument(Wire):
-    """A digital item in a wallet."""
+    """A digital item in a wallet, or on its way there.
+
+    Addresses are paths on the gateway. ``asset_url`` is the 3D model (GLB), ``picture_url`` a picture of it.
+    """
 
     kind: Literal["token", "entitlement"]
     order_id: str
     leg_id: str
     sku: str
     title: str
+    merchant: str
+    quantity: Integer
     acquired_at: Time
-    state: str
+    state: Literal["reserved", "on_its_way", "owned", "undelivered", "returning", "returned"]
+    edition: str | None = None
+    copies: Integer | None = None
+    """How many there will ever be; None for an open edition."""
+    wallet: HoldingWallet | None = None
+    """None for an entitlement, which is no token."""
     chain_id: Integer | None = None
     contract: str | None = None
     token_id: str | None = None
     serial: Integer | None = None
     transaction_hash: str | None = None
     asset_url: str | None = None
+    picture_url: str | None = None
+    metadata_url: str | None = None
+    """What the token says of itself, once it is minted."""
 
 
 class WalletBody(Wire):
     address: str | None
     items: list[TokenDocument]
     next: str | None = None
+
+
+class WalletPageReply(Wire):
+    """Where the wallet opens in one browser, once. Whoever has the address may be the one who opens it."""
+
+    url: str
+    expires_at: Time
 
 
 class ShipmentDocument(Wire):
@@ -112,6 +140,14 @@ class LegDocument(Wire):
     tax_rate_bps: Integer
     tax_country: str
     token: dict[str, Any] | None = None
+    wallet_id: str | None = None
+    """The linked wallet that its token is minted to; None: the customer's account here."""
+    recipient: str | None = None
+    """The address outside that its token is minted to."""
+    deliver_not_before: Time | None = None
+    """When the period to withdraw ends, where delivery waits for that."""
+    choose_by: Time | None = None
+    """Until when another wallet can be chosen for it: ``order.choose_wallet``."""
     shipment: ShipmentDocument | None = None
 
 
@@ -158,6 +194,16 @@ class PaymentDocument(Wire):
     """Why it waits for another way to pay. Told to the customer alone, as what they have to do is."""
 
 
+class ConsentDocument(Wire):
+    """What the customer has agreed to, in which words, and when that was confirmed to them."""
+
+    kind: str
+    text_version: str
+    locale: str
+    given_at: str
+    confirmed_at: Time | None = None
+
+
 class OrderDocument(Wire):
     order_id: str
     merchant: str
@@ -172,6 +218,7 @@ class OrderDocument(Wire):
     placed_at: Time
     lines: list[LineDocument]
     payment: PaymentDocument
+    consents: list[ConsentDocument] | None = None
 
 
 class OrderSummary(Wire):
@@ -332,6 +379,39 @@ class PasskeyListReply(Wire):
     passkeys: list[PasskeyDocument]
 
 
+class WalletLinkBeginReply(Wire):
+    """``message`` is signed as it is (EIP-4361 by ``personal_sign``), until ``expires_at``."""
+
+    message: str
+    nonce: str
+    expires_at: Time
+
+
+class LinkedWalletDocument(Wire):
+    """``kind``: the wallet showed who controls it by its ``key``, by its code (``contract``), or by the code
+    that it will have (``undeployed``)."""
+
+    wallet_id: str
+    chain_id: Integer
+    address: str
+    kind: Literal["key", "contract", "undeployed"]
+    linked_at: Time
+
+
+class WalletLinkReply(Wire):
+    wallet: LinkedWalletDocument
+    replayed: bool = False
+
+
+class WalletLinksReply(Wire):
+    wallets: list[LinkedWalletDocument]
+
+
+class WalletUnlinkReply(Wire):
+    wallet_id: str
+    replayed: bool = False
+
+
 class GuardianListReply(Wire):
     requests: list[GuardianQuestion]
 
@@ -343,6 +423,26 @@ class GuardianAnswerReply(Wire):
     order_id: str
     state: Literal["approved", "declined"]
     replayed: bool = False
+
+
+class WorldConsentDocument(Wire):
+    """What the player lets a world see, and what the world calls them: another name in every world."""
+
+    world_id: str
+    title: str
+    state: Literal["allowed", "expired", "revoked"]
+    player_id: str
+    scopes: list[str]
+    allowed_at: Time
+    expires_at: Time | None = None
+
+
+class WorldConsentReply(WorldConsentDocument):
+    replayed: bool = False
+
+
+class WorldListReply(Wire):
+    worlds: list[WorldConsentDocument]
 
 
 class ProductReply(Wire):
@@ -368,6 +468,7 @@ REPLIES: dict[str, type[Wire]] = {
     "order.get": OrderDocument,
     "order.list": OrderListReply,
     "order.cancel": CanceledReply,
+    "order.choose_wallet": CanceledReply,
     "payment.methods": PaymentMethodsReply,
     "payment.action": PaymentActionReply,
     "payment.authenticate": PaymentAuthenticateReply,
@@ -380,6 +481,14 @@ REPLIES: dict[str, type[Wire]] = {
     "guardian.approve": GuardianAnswerReply,
     "guardian.decline": GuardianAnswerReply,
     "wallet.list": WalletBody,
+    "wallet.page": WalletPageReply,
+    "wallet.link.begin": WalletLinkBeginReply,
+    "wallet.link": WalletLinkReply,
+    "wallet.links": WalletLinksReply,
+    "wallet.unlink": WalletUnlinkReply,
+    "world.allow": WorldConsentReply,
+    "world.revoke": WorldConsentReply,
+    "world.list": WorldListReply,
 }
 """The body of ``ok`` by command."""
 

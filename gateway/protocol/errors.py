@@ -81,6 +81,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
             "units_suspect": "The size is implausible; are the units metres?",
         }.items()
     },
+    "picture.invalid": ErrorCode(_FIX, 422, "The picture is no PNG, or too large."),
     "model.extra_missing": ErrorCode(_FATAL, 409, "Measuring models needs the extra vitrine[models]."),
     "model.worker_killed": ErrorCode(_FIX, 422, "Measuring the model took too much time or memory."),
     "tax.rate_unknown": ErrorCode(_FIX, 409, "No tax rate is known for this country and category."),
@@ -97,6 +98,41 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "ship_to.required": ErrorCode(_FIX, 400, "The order ships goods and needs an address."),
     "ship_to.country_mismatch": ErrorCode(_FIX, 409, "The address is in another country than the quote."),
     "consent.missing": ErrorCode(_FIX, 409, "The law asks for a consent before this can be delivered."),
+    "wallet.not_linked": ErrorCode(_FIX, 409, "The customer has linked no such wallet on this chain."),
+    # Customers' own wallets
+    "wallet.link_message": ErrorCode(
+        _FIX, 400, "Not a message of EIP-4361, or not the one that was given to sign."
+    ),
+    "wallet.link_version": ErrorCode(_FIX, 400, "The message is not of version 1."),
+    "wallet.link_domain": ErrorCode(_FIX, 400, "The message is for another domain."),
+    "wallet.link_uri": ErrorCode(_FIX, 400, "The message is for another URI."),
+    "wallet.link_chain": ErrorCode(_FIX, 400, "Wallets are linked on another chain; data has its id."),
+    "wallet.link_address": ErrorCode(
+        _FIX, 400, "The address has not the checksum of EIP-55, or the message was for another one."
+    ),
+    "wallet.link_reserved": ErrorCode(_FIX, 409, "The address is no customer's own wallet."),
+    "wallet.link_nonce": ErrorCode(
+        _FIX, 409, "The nonce was not given to this device, was used, or was tried too often."
+    ),
+    "wallet.link_expired": ErrorCode(_FIX, 409, "The message has expired; ask for another one."),
+    "wallet.link_not_yet": ErrorCode(_FIX, 400, "The message is of a time to come."),
+    "wallet.link_signature": ErrorCode(
+        _FIX, 400, "The signature is not by the wallet at this address over this message."
+    ),
+    "wallet.link_too_many": ErrorCode(_RETRY, 429, "Too many messages were asked for at once."),
+    "wallet.linked_elsewhere": ErrorCode(_FIX, 409, "Another account has linked this address."),
+    "wallet.too_many": ErrorCode(_FIX, 409, "The customer has linked as many wallets as one may."),
+    "wallet.not_found": ErrorCode(_FIX, 404, "There is no such linked wallet of this customer."),
+    "wallet.chain_unavailable": ErrorCode(_RETRY, 503, "The chain does not answer; nothing was linked."),
+    "wallet.export_unavailable": ErrorCode(
+        _FIX, 409, "Keys are given on a passkey's word, and there is none here; or they are kept elsewhere."
+    ),
+    "wallet.export_recipient": ErrorCode(
+        _FIX, 400, "The public key must be EC on P-256 or OKP on X25519, as JWK."
+    ),
+    "wallet.export_unknown": ErrorCode(_FIX, 404, "This device has asked for no such export."),
+    "wallet.export_decided": ErrorCode(_FIX, 409, "The key was given on this export, or its time is over."),
+    "wallet.export_too_many": ErrorCode(_RETRY, 429, "Too many exports were asked for at once."),
     # Orders and payment
     "order.not_found": ErrorCode(_FIX, 404, "There is no such order of this customer or merchant."),
     "order.not_cancelable": ErrorCode(_FIX, 409, "Nothing of the order can be canceled any more; return it."),
@@ -110,6 +146,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "pay_link.amount_changed": ErrorCode(_FIX, 409, "The order owes another amount than the link is for."),
     "pay_link.too_many": ErrorCode(_FIX, 409, "As many links to the order are open as there may be."),
     "pay_link.too_many_attempts": ErrorCode(_FIX, 429, "The link was tried too often; ask for another one."),
+    "leg.not_undelivered": ErrorCode(_FIX, 409, "The leg waits for no other wallet; data has its state."),
+    "order.return_needs_holder": ErrorCode(
+        _FIX, 409, "The token is in a wallet outside: only its holder can give it back."
+    ),
     "leg.not_found": ErrorCode(_FIX, 404, "The order has no such leg."),
     "refund.not_found": ErrorCode(_FIX, 404, "There is no such refund of this merchant."),
     "refund.amount": ErrorCode(_FIX, 400, "The amount is missing or not above zero."),
@@ -197,6 +237,17 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "passkey.not_found": ErrorCode(_FIX, 404, "There is no such passkey of this customer."),
     "page.limit": ErrorCode(_FIX, 400, "A page has 1 to 100 entries."),
     "token.not_found": ErrorCode(_FIX, 404, "There is no such digital item."),
+    # Worlds
+    "world.not_found": ErrorCode(_FIX, 404, "There is no such world."),
+    "world.not_allowed": ErrorCode(_FIX, 404, "The player has not allowed this world anything."),
+    "world.other": ErrorCode(_FATAL, 403, "A token for use in one world speaks for that world alone."),
+    "world.name": ErrorCode(_FIX, 400, "Not a name that a world can have."),
+    "world.too_many": ErrorCode(_FIX, 409, "The player allows as many worlds as one may; revoke one."),
+    "world.exists": ErrorCode(_FIX, 409, "There is or was a world of this name."),
+    "player.not_found": ErrorCode(_FIX, 404, "There is no such player of this world, or no consent."),
+    "notice.not_found": ErrorCode(_FIX, 404, "There is no such notice of this world that has ended."),
+    "webhook.address": ErrorCode(_FIX, 400, "Not an address that notices may be sent to."),
+    "webhook.key_unreadable": ErrorCode(_RETRY, 503, "The keys that sign notices cannot be read."),
     # Changing the catalog
     "stock.below_promised": ErrorCode(_FIX, 409, "Quotes and orders need more than this."),
     "edition.cap_below_issued": ErrorCode(_FIX, 409, "More copies are promised or out than the new cap."),

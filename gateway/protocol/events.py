@@ -277,6 +277,32 @@ class TokenReopened(OrderEvent):
     leg_id: str
 
 
+class TokenUndelivered(OrderEvent):
+    """The chosen wallet refused a token that is paid for: another wallet (``order.choose_wallet``) or the
+    money back (``order.cancel``), which comes by itself after ``choose_by``."""
+
+    leg_id: str
+    reason: str
+    choose_by: str
+
+
+class TokenWalletChosen(OrderEvent):
+    """The token is minted to this wallet now; null is the customer's account here."""
+
+    leg_id: str
+    wallet_id: str | None
+
+
+class ConsentConfirmed(OrderEvent):
+    """What the customer has agreed to and lost by it, for them to keep (directive 2011/83/EU Art. 8(7))."""
+
+    kind: str
+    text_version: str
+    locale: str
+    given_at: str
+    confirmed_at: str
+
+
 class TokenReturned(OrderEvent):
     leg_id: str
     transaction_hash: str
@@ -339,6 +365,46 @@ class PasskeyAdded(Wire):
     name: str
 
 
+class WalletLinked(Wire):
+    """A wallet of the customer's own can be chosen from now on; one they do not know is to be unlinked."""
+
+    wallet_id: str
+    chain_id: Integer
+    address: str
+    kind: Literal["key", "contract", "undeployed"]
+
+
+class WalletUnlinked(Wire):
+    wallet_id: str
+    chain_id: Integer
+    address: str
+
+
+class WalletKeyExported(Wire):
+    """The customer, approving with a passkey, was given the private key of their account here."""
+
+    export_id: str
+    address: str
+    device_id: str
+
+
+class WorldAllowed(Wire):
+    """A world may see what the player owns from now on; one they do not know is to be revoked."""
+
+    world_id: str
+    title: str
+    player_id: str
+    scopes: list[str]
+    allowed_at: str
+    expires_at: str | None = None
+
+
+class WorldRevoked(Wire):
+    """The world is told nothing more."""
+
+    world_id: str
+
+
 EVENTS: dict[str, type[Wire]] = {
     "order.placed": OrderPlaced,
     "order.confirmed": OrderConfirmed,
@@ -377,15 +443,23 @@ EVENTS: dict[str, type[Wire]] = {
     "payment_method.added": PaymentMethodAdded,
     "payment_method.updated": PaymentMethodUpdated,
     "passkey.added": PasskeyAdded,
+    "wallet.linked": WalletLinked,
+    "wallet.unlinked": WalletUnlinked,
+    "wallet.key_exported": WalletKeyExported,
     "token.minted": TokenMinted,
     "token.reopened": TokenReopened,
     "token.returned": TokenReturned,
+    "token.undelivered": TokenUndelivered,
+    "token.wallet_chosen": TokenWalletChosen,
+    "consent.confirmed": ConsentConfirmed,
     "entitlement.granted": EntitlementGranted,
     "entitlement.revoked": EntitlementRevoked,
     "fulfillment.accepted": FulfillmentAccepted,
     "fulfillment.contradiction": FulfillmentContradiction,
     "shipment.dispatched": ShipmentDispatched,
     "shipment.delivered": ShipmentDelivered,
+    "world.allowed": WorldAllowed,
+    "world.revoked": WorldRevoked,
 }
 """Body by event type."""
 

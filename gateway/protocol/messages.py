@@ -24,12 +24,24 @@ def _integral(value: Any) -> Any:
     return value
 
 
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+def _is_at_once(value: Any) -> bool:
+    return bool(value == "at_once")
+
+
 Integer = Annotated[int, BeforeValidator(_integral)]
 Amount = Annotated[int, BeforeValidator(_integral), Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+MomentText = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
+]
+"""RFC 3339 with an offset."""
 Key = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
 
 
@@ -227,11 +239,24 @@ class WithPayment(NoPrices):
         return self
 
 
+class MintTo(Wire):
+    """Where a purchase's tokens are minted: a wallet that the customer has linked."""
+
+    wallet_id: Name
+
+
 class OrderPlaceBody(WithPayment):
     quote_id: Name
     ship_to: ShipTo | None = None
     consents: Annotated[list[Consent], Field(max_length=10)] = []
     """At most one of each kind."""
+    # Left out where they are not given, so that the hash of a body without them stays what it was.
+    mint_to: Annotated[MintTo | None, Field(exclude_if=_is_none)] = None
+    """None: the customer's account here. What goes to a wallet outside is captured before it is minted."""
+    digital_start: Annotated[Literal["at_once", "after_withdrawal_period"], Field(exclude_if=_is_at_once)] = (
+        "at_once"
+    )
+    """``after_withdrawal_period``: instead of consenting. What is digital is paid for and delivered later."""
 
     @model_validator(mode="after")
     def _one_of_each_kind(self) -> OrderPlaceBody:
@@ -273,6 +298,17 @@ class WalletListBody(Wire):
 class OrderCancelBody(Wire):
     order_id: Name
     reason: Text = ""
+    leg_id: Annotated[Name | None, Field(exclude_if=_is_none)] = None
+    """One leg of a paid order; None: all that can be stopped."""
+
+
+class OrderChooseWalletBody(Wire):
+    """Another wallet for a token that the one before refused."""
+
+    order_id: Name
+    leg_id: Name
+    wallet_id: Name | None
+    """A linked wallet, or null for the customer's account here."""
 
 
 class PaymentAddCardBody(Wire):
@@ -309,10 +345,51 @@ class PasskeyRemoveBody(Wire):
     passkey_id: Name
 
 
+class WalletLinkBeginBody(Wire):
+    address: Annotated[str, StringConstraints(pattern=r"^0x[0-9A-Fa-f]{40}$")]
+    """With the checksum in the case of its letters (EIP-55)."""
+    chain_id: Annotated[Integer, Field(ge=1, le=MAX_INTEGER)] | None = None
+    """Where it is given it must be the chain of this installation."""
+
+
+class WalletLinkBody(Wire):
+    """``message`` is the text of ``wallet.link.begin``, unchanged; ``signature`` is hexadecimal after ``0x``:
+    65 bytes of a key (EIP-191), what a contract account takes (EIP-1271), or that wrapped (ERC-6492)."""
+
+    message: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    signature: Annotated[str, StringConstraints(min_length=1, max_length=33792)]
+
+
+class WalletUnlinkBody(Wire):
+    wallet_id: Name
+
+
 class GuardianAnswerBody(Wire):
     """The question that is answered, by the guardian it was put to."""
 
     approval_id: Name
+
+
+class WorldScopes(Wire):
+    """What the player lets a world's server see. ``wallets`` comes with ``items``, never alone."""
+
+    scopes: Annotated[list[Literal["items", "wallets"]], Field(min_length=1, max_length=2)] = ["items"]
+    expires_at: MomentText | None = None
+    """When the consent ends by itself; null: when it is revoked."""
+
+    @model_validator(mode="after")
+    def _with_items(self) -> WorldScopes:
+        if "items" not in self.scopes or len(set(self.scopes)) < len(self.scopes):
+            raise PydanticCustomError("scopes", "items, and each scope once")
+        return self
+
+
+class WorldAllowBody(WorldScopes):
+    world_id: Name
+
+
+class WorldRevokeBody(Wire):
+    world_id: Name
 
 
 class NoBody(Wire):
@@ -369,6 +446,14 @@ class OrderCancel(Command):
     body: OrderCancelBody
 
 
+class OrderChooseWallet(Command):
+    """For a leg that is ``undelivered``. Who wants the money back cancels the leg instead."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["order.choose_wallet"]
+    body: OrderChooseWalletBody
+
+
 class PaymentMethods(Command):
     type: Literal["payment.methods"]
     body: NoBody = NoBody()
@@ -414,6 +499,36 @@ class PasskeyRemove(Command):
     body: PasskeyRemoveBody
 
 
+class WalletLinkBegin(Command):
+    """Ask for a message that a wallet of the customer's own signs to be linked."""
+
+    type: Literal["wallet.link.begin"]
+    body: WalletLinkBeginBody
+
+
+class WalletLink(Command):
+    """Link the wallet that has signed. Only the device that asked for the message can."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["wallet.link"]
+    body: WalletLinkBody
+
+
+class WalletLinks(Command):
+    """The wallets that the customer has linked."""
+
+    type: Literal["wallet.links"]
+    body: NoBody = NoBody()
+
+
+class WalletUnlink(Command):
+    """End a link. What is being minted to the wallet is minted all the same."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["wallet.unlink"]
+    body: WalletUnlinkBody
+
+
 class GuardianList(Command):
     """What this customer is asked as a guardian, now."""
 
@@ -442,6 +557,36 @@ class WalletList(Command):
     body: WalletListBody = WalletListBody()
 
 
+class WalletPage(Command):
+    """Ask for a page that shows the wallet in a browser, for looking alone."""
+
+    type: Literal["wallet.page"]
+    body: NoBody = NoBody()
+
+
+class WorldAllow(Command):
+    """Let a world see what the player owns: the reply says what the world calls them."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["world.allow"]
+    body: WorldAllowBody
+
+
+class WorldRevoke(Command):
+    """Take it back: the world is told nothing more, and finds no such player."""
+
+    changes: ClassVar[bool] = True
+    type: Literal["world.revoke"]
+    body: WorldRevokeBody
+
+
+class WorldList(Command):
+    """What the player has said about worlds."""
+
+    type: Literal["world.list"]
+    body: NoBody = NoBody()
+
+
 AnyCommand = (
     CatalogList
     | CatalogGet
@@ -452,6 +597,7 @@ AnyCommand = (
     | OrderGet
     | OrderList
     | OrderCancel
+    | OrderChooseWallet
     | PaymentMethods
     | PaymentAction
     | PaymentAuthenticate
@@ -464,6 +610,14 @@ AnyCommand = (
     | GuardianApprove
     | GuardianDecline
     | WalletList
+    | WalletPage
+    | WalletLinkBegin
+    | WalletLink
+    | WalletLinks
+    | WalletUnlink
+    | WorldAllow
+    | WorldRevoke
+    | WorldList
 )
 ClientMessage = Auth | Resume | Heartbeat | AnyCommand
 COMMANDS: tuple[type[Command], ...] = (
@@ -476,6 +630,7 @@ COMMANDS: tuple[type[Command], ...] = (
     OrderGet,
     OrderList,
     OrderCancel,
+    OrderChooseWallet,
     PaymentMethods,
     PaymentAction,
     PaymentAuthenticate,
@@ -488,4 +643,12 @@ COMMANDS: tuple[type[Command], ...] = (
     GuardianApprove,
     GuardianDecline,
     WalletList,
+    WalletPage,
+    WalletLinkBegin,
+    WalletLink,
+    WalletLinks,
+    WalletUnlink,
+    WorldAllow,
+    WorldRevoke,
+    WorldList,
 )

@@ -32,11 +32,16 @@ CHANGING = frozenset(
         "order.pay",
         "order.pay_link",
         "order.cancel",
+        "order.choose_wallet",
         "payment.authenticate",
         "guardian.approve",
         "guardian.decline",
         "passkey.add",
         "passkey.remove",
+        "world.allow",
+        "world.revoke",
+        "wallet.link",
+        "wallet.unlink",
     }
 )
 """Commands that change something: they carry a key."""

@@ -35,6 +35,9 @@ POINTS: dict[str, Point] = {
     "minted": Point("gateway.orders.mint_facts", "MintFacts.record"),
     "captured_at_the_provider": Point("wallets.vault.providers.simulated", "SimulatedAcquirer.capture"),
     "capture_recorded": Point("gateway.orders.books", "post_captured"),
+    # What is paid first: the capture's answer, its ledger entries and the mint that is asked for are one unit.
+    "paid_first": Point("gateway.orders.delivering", "deliver"),
+    "asked_to_mint": Point("gateway.orders.starting", "queue_mint"),
     "refund_sent": Point("wallets.vault.providers.simulated", "SimulatedAcquirer.refund"),
     "refund_recorded": Point("gateway.orders.refunding", "record_back"),
     "reauthorized_at_the_provider": Point("wallets.vault.service", "VaultService.reauthorize"),

@@ -124,7 +124,13 @@ DAMAGE = {
         ("gateway", "UPDATE payment_method SET customer_id = 'cus_x'"),
         ("gateway", "UPDATE entitlement SET customer_id = 'cus_x'"),
         ("gateway", "UPDATE mint SET recipient = '0x0000000000000000000000000000000000000001'"),
+        ("gateway", "UPDATE leg SET wallet_id = 'wal_x' WHERE kind = 'mint'"),
+        ("gateway", "UPDATE mint SET holder_key = NULL"),
+    ],
+    "consent or the end of the period": [
         ("gateway", "DELETE FROM consent"),
+        ("gateway", "UPDATE consent SET confirmed_at_ms = confirmed_at_ms + 86400000"),
+        ("gateway", "UPDATE leg SET mint_not_before_ms = 4102444800000"),
     ],
     "stock and editions": [
         ("gateway", "UPDATE inventory_pool SET on_hand = on_hand + 1 WHERE kind = 'stock'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +28,27 @@ class Api:
         return {"Authorization": f"Bearer {self.keys[slug]}"}
 
 
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the sample catalog, made once: drawing its pictures takes seconds."""
+    data_dir = tmp_path_factory.mktemp("imported") / "data"
+
+    async def make() -> None:
+        gateway = await Gateway.open(Settings(data_dir=data_dir, mint=False, workers=False))
+        try:
+            await commands.import_catalog(gateway.context, CATALOG)
+        finally:
+            await gateway.close()
+
+    asyncio.run(make())
+    return data_dir
+
+
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(imported: Path, tmp_path: Path) -> AsyncIterator[Api]:
+    await asyncio.to_thread(shutil.copytree, imported, tmp_path, dirs_exist_ok=True)
     gateway = await Gateway.open(Settings(data_dir=tmp_path, mint=False, workers=False), checked=True)
     try:
-        await commands.import_catalog(gateway.context, CATALOG)
         keys = {
             merchant.slug: await commands.create_api_key(gateway.context, merchant.merchant_id, "test")
             for merchant in gateway.context.catalog.current.merchants.values()

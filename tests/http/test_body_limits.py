@@ -89,3 +89,23 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_body_is_no_failure_of_ours
         await api.gateway.asgi(scope, receive, send)
     assert not [line for line in lines if line["event"] == "http.failed"]
     assert [message.get("status") for message in answered][:1] == [400]
+
+
+@pytest.mark.parametrize("path", ["/v1/orders/ord_%00", "/v1/orders?after=%00", "/v1/tokens/%00.json"])
+async def test_nul_in_an_address_is_refused_before_anybody_reads_it(path: str, api: Api) -> None:
+    answer = await api.http.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (400, "message.invalid")
+
+
+@pytest.mark.parametrize(
+    "parts", [[b'{"reference": "a\\u0000"}'], [b'{"reference": "a\\u0', b'000"}'], [b"a=%00"]]
+)
+async def test_nul_in_a_body_is_refused_also_where_it_is_cut_in_two(parts: list[bytes], api: Api) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    headers = {**api.as_merchant(), "Content-Type": "application/json", "Idempotency-Key": "k"}
+    answer = await api.http.post("/v1/merchant/customers", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "message.invalid")
+    assert "NUL" in answer.json()["detail"]

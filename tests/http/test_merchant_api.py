@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gateway.catalog import pictures
 from tests.http.conftest import CATALOG, Api
 from wallets.vault.providers import test_cards
 
@@ -80,6 +82,25 @@ async def customer(api: Api, slug: str = "atelier-nord") -> str:
 
 def card(number: str) -> dict[str, Any]:
     return {"number": number, "expiry_month": 12, "expiry_year": 2030, "security_code": "737", "holder": "A"}
+
+
+async def test_a_picture_is_uploaded_and_shown(api: Api) -> None:
+    drawn = next(CATALOG.glob("*/models/*.glb")).read_bytes()
+    for wrong in (b"", b"\xff\xd8\xff", drawn[:2000], b"\x89PNG\r\n\x1a\n" + bytes(40)):
+        refused = await api.http.post("/v1/merchant/pictures", content=wrong, headers=api.as_merchant())
+        assert (refused.status_code, refused.json()["code"]) == (422, "picture.invalid")
+    picture = pictures._png(np.zeros((8, 8, 4), np.uint8))
+    made = (await api.http.post("/v1/merchant/pictures", content=picture, headers=api.as_merchant())).json()
+    assert (await api.http.get(made["url"])).content == picture
+    variant = {**PRODUCT["variants"][0], "picture": made["picture_id"]}
+    sent = PRODUCT | {"variants": [variant]}
+    answer = await api.http.put("/v1/merchant/products/plain-mug", json=sent, headers=api.as_merchant())
+    assert answer.status_code == 200, answer.text
+    read = (await api.http.get("/v1/merchant/products/plain-mug", headers=api.as_merchant())).json()
+    assert read["variants"][0]["picture_url"] == made["url"]
+    unknown = PRODUCT | {"variants": [{**variant, "picture": "0" * 64}]}
+    answer = await api.http.put("/v1/merchant/products/plain-mug", json=unknown, headers=api.as_merchant())
+    assert (answer.status_code, answer.json()["code"]) == (422, "catalog.invalid")
 
 
 async def test_a_customer_is_registered_once(api: Api) -> None:

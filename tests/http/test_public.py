@@ -46,7 +46,7 @@ async def test_unknown_and_hostile_asset_names_are_not_found(api: Api) -> None:
         assert answer.status_code == 404, name
 
 
-async def test_the_metadata_of_a_token_names_its_model(api: Api) -> None:
+async def test_a_token_that_was_never_minted_has_no_metadata(api: Api) -> None:
     variant = next(
         variant
         for product in api.gateway.context.catalog.current.products.values()
@@ -54,13 +54,21 @@ async def test_the_metadata_of_a_token_names_its_model(api: Api) -> None:
         if variant.digital is not None and variant.digital.edition.value == "numbered"
     )
     assert variant.digital is not None and variant.digital.token_number is not None
-    numbered = 1 << 255 | variant.digital.token_number << 64 | 3
-    document = (await api.http.get(f"/v1/tokens/{numbered:064x}.json")).json()
-    assert document["name"].endswith("#3")
-    assert document["animation_url"].endswith(".glb")
-    assert document["properties"]["copies"] == variant.digital.cap
-    assert (await api.http.get(f"/v1/tokens/{999:064x}.json")).status_code == 404
+    for token_id in (1 << 255 | variant.digital.token_number << 64 | 3, variant.digital.token_number, 999):
+        answer = await api.http.get(f"/v1/tokens/{token_id:064x}.json")
+        assert (answer.status_code, answer.json()["code"]) == (404, "token.not_found")
     assert (await api.http.get("/v1/tokens/xyz.json")).status_code == 404
+
+
+async def test_a_model_has_a_picture_under_the_hash_of_its_content(api: Api) -> None:
+    snapshot = api.gateway.context.catalog.current
+    variants = [variant for product in snapshot.products.values() for variant in product.variants]
+    for asset in [snapshot.asset(variant.asset_id) for variant in variants if variant.asset_id]:
+        assert asset.picture_id and asset.picture_url
+        answer = await api.http.get(asset.picture_url)
+        assert hashlib.sha256(answer.content).hexdigest() == asset.picture_id
+        assert answer.headers["content-type"] == "image/png"
+        assert "immutable" in answer.headers["cache-control"]
 
 
 async def test_an_unknown_challenge_is_a_page_for_people_and_a_problem_document_for_scripts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -157,6 +158,14 @@ def test_shipping_is_free_from_a_sum_of_goods() -> None:
     shop = merchant(shipping={"EUR": 490}, free_from={"EUR": 5000})
     assert plan((offer(Format.PHYSICAL, {"EUR": 2500}), 2), merchant=shop).shipping_minor == 0
     assert plan((offer(Format.PHYSICAL, {"EUR": 2499}), 2), merchant=shop).shipping_minor == 490
+
+
+def test_every_copy_of_a_contract_that_mints_one_at_a_time_is_a_leg_of_its_own() -> None:
+    one = offer(Format.DIGITAL, {"EUR": 100})
+    assert one.digital is not None
+    single = replace(one, digital=replace(one.digital, contract="cards", single=True))
+    made = plan((single, 3))
+    assert [(leg.quantity, leg.amount_minor, leg.numbered) for leg in made.legs] == [(1, 100, False)] * 3
 
 
 def test_every_numbered_copy_is_a_leg_of_its_own() -> None:

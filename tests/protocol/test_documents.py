@@ -77,6 +77,7 @@ INTERNAL = re.compile(
     r"^backend\.|^fulfillment\.(empty|order_unknown|reference_reused|refused)|^money\.allocation|"
     r"^stock\.(negative|not_counted|not_reserved|quantity|pool_unknown)|^hold\.quantity|"
     r"^edition\.(cap|not_issued|numbers_missing|serial_not_issued)$|^mint\.(unknown|not_final|return_needs_holder)|"
+    r"^mint\.(contract_fixed|contract_unknown|not_parked)$|"
     r"^payment\.unknown$|^capture\.unknown$|"
     # Of the vault's process: its pages, its credentials, its own API and keys.
     r"^card_session\.(busy|expired|unknown|used)$|^credential\.|^request\.|^page\.not_found$|"

@@ -54,8 +54,13 @@ async def ended(headset: Headset, order_id: str, within_s: float = 15.0) -> Docu
 
 
 def told(headset: Headset, order_id: str) -> list[str]:
-    """Return the types of the events about an order, in order."""
-    return [event["type"] for event in headset.events if event["body"].get("order_id") == order_id]
+    """Return the types of the events about an order, in order; not that a consent was confirmed, which comes
+    with the acceptance of everything digital."""
+    return [
+        event["type"]
+        for event in headset.events
+        if event["body"].get("order_id") == order_id and event["type"] != "consent.confirmed"
+    ]
 
 
 async def show(headset: Headset, order_id: str) -> Document:

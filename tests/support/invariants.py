@@ -14,6 +14,7 @@ from tests.support.evidence import Evidence
 from tests.support.promises import Violation
 from tests.support.secrets_in_files import secrets_in_files
 from tests.support.token_promises import tokens
+from tests.support.world_promises import notices
 
 Check = Callable[[Evidence, bool], Iterator[Violation]]
 
@@ -29,11 +30,13 @@ CHECKS: tuple[Check, ...] = (
     order_promises.facts_and_events,
     order_promises.keys,
     order_promises.owners,
+    order_promises.consents,
     scarce_promises.pools,
     scarce_promises.editions,
     scarce_promises.stock_books,
     scarce_promises.shipments,
     tokens,
+    notices,
 )
 
 

@@ -330,6 +330,10 @@ def expected_balances(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         )
         leg["tax_minor"] -= tax_share(leg["tax_minor"], leg["amount_minor"], 0, back)
         leg["amount_minor"] -= back
+        if leg["paid_first"] and leg["delivered_at_ms"] is None:
+            # Paid and not delivered: it is owed to the customer, and nobody has earned it.
+            expected[merchant, "liability:deferred_revenue", unit] -= leg["amount_minor"]
+            continue
         if leg["state"] == "capture_failed":
             # Goods that left unpaid: the customer owes them, and what was earned stands.
             expected[merchant, f"asset:receivable:{leg['order_id']}", unit] += leg["amount_minor"]

@@ -10,8 +10,10 @@ from gateway.orders.model import LegState, needs_money
 from gateway.orders.purchase import LONGEST_UNPAID_MS
 from tests.support.evidence import MOOT, Evidence
 from tests.support.promises import Violation, by, total
-from tests.support.token_promises import DELIVERED
+from tests.support.token_promises import is_delivered
 
+_MAY_WITHDRAW = "AT BE BG CY CZ DE DK EE ES FI FR GB GR HR HU IE IS IT LI LT LU LV MT NL NO PL PT RO SE SI SK"
+"""The European Economic Area and the United Kingdom; stated here as well as in the program."""
 _ENDS = {"completed": "order.completed", "canceled": "order.canceled", "refunded": "order.refunded"}
 _ENDED_LEGS = {"captured", "capture_failed", "returned", "canceled", "failed"}
 
@@ -44,6 +46,8 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         order_id, state = order["order_id"], order["state"]
         mine = legs.get(order_id, [])
         states = Counter(leg["state"] for leg in mine)
+        if state in _ENDS and states.keys() & {"paid", "undelivered"}:
+            yield Violation(promise, order_id, f"{state}, and something is still owed: {dict(states)}")
         if state == "completed" and not states.keys() & {"captured", "returning", "capture_failed"}:
             yield Violation(promise, order_id, f"completed with legs {dict(states)}")
         if state == "canceled" and states.keys() - (_ENDED_LEGS - {"captured", "capture_failed"}):
@@ -71,9 +75,18 @@ def ends(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
             "requires_action",
         ):
             yield Violation(promise, order_id, f"placed at rest, payment {intents[order_id]['state']}")
-        if state == "confirmed" and not held:
+        # What waits for its customer or for the law is nobody else's turn.
+        waits = [leg for leg in mine if leg["state"] in ("paid", "undelivered")]
+        for leg in waits:
+            # A mint on a merchant's own contract may wait for a person, or for the next day's gas.
+            held_up = evidence.count("mint", "leg_id = ? AND state IN ('parked', 'held')", leg["leg_id"])
+            if leg["due_at_ms"] is None and not held_up:
+                yield Violation(promise, leg["leg_id"], f"{leg['state']} at rest, and waits for no time")
+        if state == "confirmed" and not held and not waits:
             yield Violation(promise, order_id, f"confirmed at rest with legs {dict(states)}")
-        if order["refund_requested"] and states["captured"]:
+        # Only its holder could give back what is in a wallet outside.
+        kept = [leg for leg in mine if leg["state"] == "captured" and leg["recipient"] is None]
+        if order["refund_requested"] and (kept or waits):
             yield Violation(promise, order_id, f"to be given back, legs {dict(states)}")
         if state in _ENDS and states.keys() - _ENDED_LEGS:
             yield Violation(promise, order_id, f"{state} at rest with legs {dict(states)}")
@@ -98,7 +111,8 @@ def streams(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         yield Violation(promise, name, "events without a stream")
 
 
-_SUBJECTS = ("order_id", "payment_method_id", "passkey_id")
+_PAID = ("paid", "undelivered", "captured", "returning", "returned")
+_SUBJECTS = ("order_id", "payment_method_id", "passkey_id", "world_id", "wallet_id", "export_id")
 
 
 def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
@@ -122,7 +136,17 @@ def facts_and_events(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
         if told["payment.refunded", row["leg_id"]] != row["n"]:
             yield Violation(promise, row["leg_id"], f"{row['n']} refunds were not told as often")
         told["payment.refunded", row["leg_id"]] = 0
-    counted = {"order.placed", "order.confirmed", "payment.authorized", "passkey.added", *_ENDS.values()}
+    counted = {
+        "order.placed",
+        "order.confirmed",
+        "payment.authorized",
+        "passkey.added",
+        "consent.confirmed",
+        "wallet.linked",
+        "wallet.unlinked",
+        "wallet.key_exported",
+        *_ENDS.values(),
+    }
     per_leg = {
         "token.minted",
         "entitlement.granted",
@@ -160,12 +184,20 @@ def _once(evidence: Evidence) -> Iterator[tuple[str, str]]:
         if state == "refunded" and completed[order_id]:
             yield "order.completed", order_id
     for leg in evidence.rows("SELECT * FROM leg"):
-        if leg["kind"] == "mint" and leg["state"] in DELIVERED:
+        if leg["kind"] == "mint" and is_delivered(leg):
             yield "token.minted", leg["leg_id"]
-        if leg["state"] in ("captured", "returning", "returned") and not leg["amount_minor"]:
+        if leg["state"] in _PAID and not leg["amount_minor"]:
             yield "payment.captured", leg["leg_id"]
+    for row in evidence.rows("SELECT order_id FROM consent WHERE confirmed_at_ms IS NOT NULL"):
+        yield "consent.confirmed", row["order_id"]
     for row in evidence.rows("SELECT passkey_id FROM passkey"):
         yield "passkey.added", row["passkey_id"]
+    for row in evidence.rows("SELECT wallet_id, unlinked_at_ms FROM linked_wallet"):
+        yield "wallet.linked", row["wallet_id"]
+        if row["unlinked_at_ms"] is not None:
+            yield "wallet.unlinked", row["wallet_id"]
+    for row in evidence.rows("SELECT export_id FROM key_export WHERE exported_at_ms IS NOT NULL"):
+        yield "wallet.key_exported", row["export_id"]
     for row in evidence.rows("SELECT leg_id, state FROM entitlement"):
         yield "entitlement.granted", row["leg_id"]
         if row["state"] == "revoked":
@@ -213,17 +245,59 @@ def owners(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
     ):
         yield Violation(promise, row["order_id"], "paid with another customer's method")
     for row in evidence.rows(
-        "SELECT m.leg_id FROM mint m JOIN customer_order o USING (order_id) "
-        "LEFT JOIN custody_account c USING (customer_id) WHERE c.address IS NOT m.recipient"
+        "SELECT m.leg_id FROM mint m JOIN customer_order o USING (order_id) JOIN leg l USING (leg_id) "
+        "LEFT JOIN custody_account c USING (customer_id) "
+        "WHERE coalesce(l.recipient, c.address) IS NOT m.recipient"
     ):
         yield Violation(promise, row["leg_id"], "minted to somebody else")
+    for row in evidence.rows(
+        "SELECT l.leg_id FROM leg l JOIN customer_order o USING (order_id) LEFT JOIN linked_wallet w "
+        "ON w.wallet_id = l.wallet_id AND w.customer_id = o.customer_id AND w.address = l.recipient "
+        "WHERE l.wallet_id IS NOT NULL AND w.wallet_id IS NULL"
+    ):
+        yield Violation(promise, row["leg_id"], "meant for a wallet that is not the customer's")
+    for row in evidence.rows(
+        "SELECT l.leg_id FROM leg l JOIN mint m USING (leg_id) LEFT JOIN payment_operation p "
+        "ON p.operation_id = l.capture_operation_id AND p.state = 'succeeded' "
+        "WHERE m.holder_key IS NULL AND l.amount_minor > 0 AND p.operation_id IS NULL"
+    ):
+        yield Violation(promise, row["leg_id"], "asked to be minted outside before it was paid")
+    for row in evidence.rows(
+        "SELECT l.leg_id FROM leg l JOIN mint m USING (leg_id) "
+        "WHERE (m.holder_key IS NULL) <> (l.recipient IS NOT NULL) "
+        "OR (m.holder_key IS NULL AND l.paid_first = 0)"
+    ):
+        yield Violation(promise, row["leg_id"], "who has the key of its wallet is not who is thought to")
     for row in evidence.rows(
         "SELECT e.leg_id FROM entitlement e JOIN customer_order o USING (order_id) "
         "WHERE e.customer_id <> o.customer_id"
     ):
         yield Violation(promise, row["leg_id"], "granted to somebody else")
+
+
+def consents(evidence: Evidence, at_rest: bool) -> Iterator[Violation]:
+    """T5: nothing digital is delivered to a consumer who could withdraw, without a consent that was confirmed
+    before, or the end of the period. Asked of the rows of mints and entitlements, not of the legs."""
+    promise = "consent or the end of the period"
+    given = {
+        row["order_id"]: row
+        for row in evidence.rows("SELECT * FROM consent WHERE kind = 'digital_content_start'")
+    }
     for row in evidence.rows(
-        "SELECT DISTINCT l.order_id FROM leg l WHERE l.kind IN ('mint', 'entitle') "
-        "AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.order_id = l.order_id)"
+        "SELECT l.leg_id, l.order_id, l.mint_not_before_ms AS not_before_ms, o.country, o.created_at_ms, "
+        "coalesce(m.queued_at_ms, e.granted_at_ms) AS at_ms FROM leg l JOIN customer_order o USING (order_id) "
+        "LEFT JOIN mint m USING (leg_id) LEFT JOIN entitlement e USING (leg_id) "
+        "WHERE m.leg_id IS NOT NULL OR e.leg_id IS NOT NULL"
     ):
-        yield Violation(promise, row["order_id"], "a digital item without a consent")
+        if row["country"] not in _MAY_WITHDRAW.split():
+            continue
+        consent = given.get(row["order_id"])
+        if row["not_before_ms"] is not None:
+            if row["not_before_ms"] - row["created_at_ms"] < 14 * 86_400_000:
+                yield Violation(promise, row["leg_id"], "waits for less than fourteen days")
+            if row["at_ms"] < row["not_before_ms"]:
+                yield Violation(promise, row["leg_id"], "delivered before the period was over")
+        elif consent is None:
+            yield Violation(promise, row["leg_id"], "delivered without a consent")
+        elif consent["confirmed_at_ms"] is None or consent["confirmed_at_ms"] > row["at_ms"]:
+            yield Violation(promise, row["leg_id"], "delivered before its consent was confirmed")

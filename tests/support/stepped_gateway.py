@@ -21,6 +21,7 @@ import httpx
 
 from fulfillment.feed import read_updates
 from gateway.app import Gateway
+from gateway.catalog.taxes import TaxRate, TaxTable
 from gateway.commands import customer as customers
 from gateway.commands import merchant as merchants
 from gateway.commands import payments
@@ -32,12 +33,20 @@ from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.tasks.model import Task
 from gateway.kernel.tasks.queue import claim, end, retry_later
 from gateway.orders.changes import expire_order
+from gateway.orders.choosing import leg_due
 from gateway.orders.fulfillment_facts import FulfillmentFacts
-from gateway.orders.purchase import unpaid_orders
+from gateway.orders.purchase import due_legs, unpaid_orders
 from gateway.orders.refunding import RefundWish
 from gateway.orders.renewal_sweep import plan_renewals
 from gateway.payments.refunds_model import RefundWay
-from gateway.protocol.messages import OrderCancel, OrderPay, OrderPayLink, OrderPlace, QuoteCreate
+from gateway.protocol.messages import (
+    OrderCancel,
+    OrderChooseWallet,
+    OrderPay,
+    OrderPayLink,
+    OrderPlace,
+    QuoteCreate,
+)
 from gateway.settings import Settings
 from tests.support.evidence import Evidence, Row
 from tests.support.gateway import CONSENT, address
@@ -108,6 +117,16 @@ class SteppedGateway:
         token = await merchants.issue_token(self.context, self.merchant, customer_id, kind="headset", name="")
         self.who = token.device
 
+    def sell_to(self, country: str) -> None:
+        """Sell to a country whose taxes are not in the table, at those of Germany."""
+        known = self.context.taxes
+
+        class Taxes(TaxTable):
+            def rate(self, where: str, category: str, at_ms: int) -> TaxRate:
+                return known.rate("DE" if where == country else where, category, at_ms)
+
+        self.context = replace(self.context, taxes=Taxes(()))
+
     # --- What the customer and the staff do -------------------------------------------------------------
 
     async def method(self, card: str) -> str:
@@ -118,16 +137,25 @@ class SteppedGateway:
             self._cards[card] = str(stored["payment_method_id"])
         return self._cards[card]
 
-    async def quote(self, *items: str, merchant: str = ATELIER, currency: str = "EUR") -> Any:
+    async def quote(
+        self, *items: str, merchant: str = ATELIER, currency: str = "EUR", country: str = "DE"
+    ) -> Any:
         """Quote items such as ``FJORD-MUG:physical``."""
         wanted = [dict(zip(("sku", "format"), item.split(":"), strict=True)) for item in items]
-        body = {"merchant": merchant, "items": wanted, "currency": currency, "country": "DE"}
+        body = {"merchant": merchant, "items": wanted, "currency": currency, "country": country}
         return await self._command(QuoteCreate, "quote.create", body)
 
-    async def place(self, *items: str, card: str = "visa", payment: Any = None, **quoted_in: Any) -> Any:
-        """Quote and place; paid with a card unless another payment is named."""
+    async def place(
+        self,
+        *items: str,
+        card: str = "visa",
+        payment: Any = None,
+        body: dict[str, Any] | None = None,
+        **quoted_in: Any,
+    ) -> Any:
+        """Quote and place; paid with a card unless another payment is named. ``body`` adds to the command."""
         quoted = await self.quote(*items, **quoted_in)
-        return await self.place_quoted(quoted, card=card, payment=payment)
+        return await self.perform(await self.place_command(quoted, card=card, payment=payment, body=body))
 
     async def place_quoted(
         self, quoted: Any, *, card: str = "visa", method_id: str | None = None, payment: Any = None
@@ -137,17 +165,24 @@ class SteppedGateway:
         return await self.perform(command)
 
     async def place_command(
-        self, quoted: Any, *, card: str = "visa", method_id: str | None = None, payment: Any = None
+        self,
+        quoted: Any,
+        *,
+        card: str = "visa",
+        method_id: str | None = None,
+        payment: Any = None,
+        body: dict[str, Any] | None = None,
     ) -> OrderPlace:
-        """Return the command that places what was quoted, to be sent once or again."""
-        body: dict[str, Any] = {"quote_id": quoted["quote_id"]}
+        """Return the command that places what was quoted, to be sent once or again. Who waits for the end of
+        the period to withdraw does not consent."""
+        body = {"quote_id": quoted["quote_id"], **(body or {})}
         if payment is None:
             body["payment_method_id"] = method_id or await self.method(card)
         else:
             body["payment"] = payment
         if quoted["ship_to_required"]:
             body["ship_to"] = address()
-        if quoted["consents_required"]:
+        if quoted["consents_required"] and "digital_start" not in body:
             body["consents"] = [CONSENT]
         return _message(OrderPlace, "order.place", body)
 
@@ -156,9 +191,14 @@ class SteppedGateway:
         body = {"order_id": order_id, "payment_method_id": await self.method(card)}
         return await self._command(OrderPay, "order.pay", body)
 
-    async def cancel(self, order_id: str) -> Any:
-        """Have the customer call the order off."""
-        return await self._command(OrderCancel, "order.cancel", {"order_id": order_id})
+    async def cancel(self, order_id: str, leg_id: str | None = None) -> Any:
+        """Have the customer call the order off, or one leg of it."""
+        return await self._command(OrderCancel, "order.cancel", {"order_id": order_id, "leg_id": leg_id})
+
+    async def choose_wallet(self, order_id: str, leg_id: str, wallet_id: str | None) -> Any:
+        """Have the customer choose another wallet for a token."""
+        body = {"order_id": order_id, "leg_id": leg_id, "wallet_id": wallet_id}
+        return await self._command(OrderChooseWallet, "order.choose_wallet", body)
 
     async def pay_link(self, order_id: str, **body: Any) -> Any:
         """Have the customer make a link to the order."""
@@ -225,6 +265,9 @@ class SteppedGateway:
         rules = self.context.process
         for order_id in await self.store.read(lambda reader: unpaid_orders(reader, 100)):
             await self.store.write(partial(expire_order, order_id=order_id, rules=rules))
+        for due in await self.store.read(lambda reader: due_legs(reader, 100)):
+            look = partial(leg_due, order_id=due.order_id, leg_id=due.leg_id, rules=rules)
+            await self.store.write(look)
         await plan_renewals(self.store, rules.renewal)
 
     async def ship(self) -> None:
