@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bench.processes import ROOT, BenchError
+from bench.solidity import INSTALL
 from wallets.minting.chain.jsonrpc import JsonRpcChain
 from wallets.minting.chain.port import ChainUnavailable
 
-MISSING = "no anvil: set ANVIL to its binary, or run 'npm install --no-save @foundry-rs/anvil@1.7.1'"
+MISSING = f"no anvil: set ANVIL to its binary, or run '{INSTALL}'"
 _READY_WITHIN_S = 20.0
 _STOP_WITHIN_S = 10.0
 

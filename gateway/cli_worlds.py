@@ -163,6 +163,7 @@ def signing_keys(
     from gateway.webhooks.signing import SigningKeys
 
     settings = _settings(data_dir)
+    _require_gateway(settings)
     keys = SigningKeys.open(settings.data_dir / "keys")
     if rotate:
         keys.rotate()
@@ -188,6 +189,12 @@ def _settings(data_dir: Path | None) -> Settings:
         raise typer.Exit(2) from None
 
 
+def _require_gateway(settings: Settings) -> None:
+    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
+        _say(_err, f"there is no gateway in {settings.data_dir}", "red")
+        raise typer.Exit(2)
+
+
 def _with_store(data_dir: Path | None, work: Callable[[Store, Settings], Awaitable[None]]) -> None:
     """Open the database, do the work, close."""
     from gateway.app import open_store
@@ -199,9 +206,7 @@ def _with_store(data_dir: Path | None, work: Callable[[Store, Settings], Awaitab
 
     ensure_configured()
     settings = _settings(data_dir)
-    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
-        _say(_err, f"there is no gateway in {settings.data_dir}", "red")
-        raise typer.Exit(2)
+    _require_gateway(settings)
 
     async def run() -> None:
         clock = SystemClock()

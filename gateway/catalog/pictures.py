@@ -24,6 +24,9 @@ MARGIN = 0.06
 """Free on each side, as a share of the side."""
 MOST_TRIANGLES = 500_000
 """A larger model has no picture: an import should not wait for it."""
+MOST_SAMPLES = 1_000_000_000
+"""In the boxes around all triangles, a few seconds of work. A model with more, of large faces one behind the
+other, has no picture: it must not be refused for the time that drawing it takes."""
 _SAMPLES = 2
 """Per point and direction."""
 _CHUNK = 2_000_000
@@ -39,11 +42,15 @@ def draw(scene: Any, triangles: int) -> bytes:
     """Return a picture (PNG with transparency) of a trimesh scene; empty for one that is too large."""
     if triangles > MOST_TRIANGLES:
         return b""
+    import numpy as np
+
     soup = _soup(scene)
     if soup is None:
         return b""
     canvas = _Canvas(SIDE_PX * _SAMPLES)
     soup = canvas.fitted(soup)
+    if _boxes(soup.corners).sum(dtype=np.float64) > MOST_SAMPLES:
+        return b""
     # What is seen through is laid over the rest, its nearest layer only.
     solid = soup.alpha >= 1
     canvas.lay(soup.only(solid))
@@ -197,8 +204,7 @@ class _Canvas:
 
     def _chunks(self, corners: Floats) -> Iterator[tuple[int, int]]:
         np = self._np
-        size = corners[..., :2].max(axis=1) - corners[..., :2].min(axis=1) + 1
-        until = np.cumsum(size[:, 0] * size[:, 1])
+        until = np.cumsum(_boxes(corners), dtype=np.float64)
         first = 0
         while first < len(until):
             before = until[first - 1] if first else 0
@@ -262,6 +268,13 @@ class _Canvas:
             light = light + strength * np.clip(normals @ towards, 0, None)
         found: Floats = light
         return found
+
+
+def _boxes(corners: Floats) -> Floats:
+    """Return about how many samples the box around each triangle holds."""
+    size = corners[..., :2].max(axis=1) - corners[..., :2].min(axis=1) + 1
+    boxes: Floats = size[:, 0] * size[:, 1]
+    return boxes
 
 
 def _spread(first: Ints, count: Ints) -> tuple[Ints, Ints]:

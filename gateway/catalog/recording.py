@@ -346,9 +346,9 @@ class _Recording:
         self._note(KEEP, [row for row in rows if row is not None])
 
     def _was_sold(self, merchant_id: MerchantId, sku: str, item_number: int) -> bool:
-        if self._issued is not None and self._issued(self._uow, merchant_id, sku):
+        if was_sold(self._uow, item_number):
             return True
-        return was_sold(self._uow, item_number)
+        return self._issued is not None and self._issued(self._uow, merchant_id, sku) > 0
 
     def _product_row(
         self, merchant_id: MerchantId, product_id: str, declared: ProductDeclaration

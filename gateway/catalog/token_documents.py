@@ -1,7 +1,7 @@
 """What a token says of itself for ever: a document whose address is the hash of its bytes.
 
 An edition's document is fixed when it is first asked for, or before the first change of its product once a
-copy was sold: what somebody bought does not change with the catalog. A numbered copy has the same document
+copy was ordered: what somebody bought does not change with the catalog. A numbered copy has the same document
 with its number. No document tells of a customer or an order.
 
 The bytes are canonical JSON (RFC 8785): sorted keys, no spaces, raw UTF-8. Models and pictures are named by
@@ -107,11 +107,10 @@ def publish(uow: UnitOfWork, item_number: int, serial: int | None) -> TokenDocum
 
     Raises NotFoundError ``token.not_found`` for an edition that the catalog does not know.
     """
-    edition = edition_now(uow, item_number)
-    _keep(uow, item_number, _EDITION, edition)
+    _keep(uow, item_number, _EDITION, edition_now(uow, item_number))
+    # Another process may have been first, before a change of the product: what is kept counts.
     if serial is not None:
-        _keep(uow, item_number, serial, _copy(edition, serial))
-    # Another process may have been first: what is kept counts.
+        _keep(uow, item_number, serial, _copy(edition_now(uow, item_number), serial))
     found = published(uow, item_number, serial)
     assert found is not None
     return found

@@ -16,6 +16,8 @@ from gateway.identity.passkeys import CLONE_SUSPECTED, RelyingParty
 from gateway.kernel.clock import rfc3339
 from gateway.kernel.errors import ConflictError, ErrorClass, VitrineError
 from gateway.kernel.store.unit import Reader, UnitOfWork
+from gateway.orders.leaving import refuse_to_give_key
+from wallets.custody.accounts import lock_account
 from wallets.custody.exporting import (
     KeyExport,
     KeyExports,
@@ -29,7 +31,8 @@ from wallets.custody.exporting import (
 async def begin(context: Context, who: DevicePrincipal, recipient: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a passkey has to approve. ``recipient`` is a public key of the client's (JWK).
 
-    Raises ConflictError ``wallet.export_unavailable`` where there is no passkey to ask for.
+    Raises ConflictError ``wallet.export_unavailable`` where there is no passkey to ask for,
+    ``wallet.export_waits`` while a token is on its way that is not paid for.
     """
     exports, party = _available(context)
     public = read_recipient(recipient)
@@ -39,6 +42,7 @@ async def begin(context: Context, who: DevicePrincipal, recipient: Mapping[str, 
         known = passkeys.passkeys_of(uow, who.customer_id)
         if not known:
             raise _unavailable("The customer has no passkey.")
+        refuse_to_give_key(uow, who.customer_id)
         return begin_export(uow, who.customer_id, who.device_id, address, public), known
 
     export, known = await context.store.write(ask, locks=(f"account:{who.customer_id}",))
@@ -56,7 +60,7 @@ async def finish(
     """Give the key to whoever holds the recipient's private key, on the word of one of the passkeys.
 
     Raises VitrineError ``passkey.refused``, ``passkey.revoked``, ``wallet.export_unknown``,
-    ``wallet.export_decided``, ``wallet.export_unavailable``.
+    ``wallet.export_decided``, ``wallet.export_unavailable``, ``wallet.export_waits``.
     """
     exports, party = _available(context)
 
@@ -71,6 +75,9 @@ async def finish(
 
     def give(uow: UnitOfWork) -> bool:
         open_export(uow, who.customer_id, who.device_id, export_id)
+        # Before the look: whoever queues a mint holds the account until that can be seen.
+        lock_account(uow, who.customer_id)
+        refuse_to_give_key(uow, who.customer_id)
         if assertion.clone_suspected:
             passkeys.revoke_passkey(uow, who.customer_id, assertion.passkey_id, CLONE_SUSPECTED)
             return False

@@ -29,6 +29,7 @@ from gateway.kernel.subjects import MerchantId
 from gateway.ledger import accounts
 from gateway.ledger.posting import balances, move, post
 from gateway.orders.changes import Request, refund_order
+from gateway.orders.copies import ordered_copies
 from gateway.orders.views import order_document, order_page
 from gateway.payments.methods import method_of, remember_method
 from wallets.minting.own_contracts import contract_id_of
@@ -185,7 +186,9 @@ async def books(context: Context, merchant_id: str) -> list[dict[str, Any]]:
 
 def _copies(reader: Reader, merchant_id: MerchantId, sku: str) -> int:
     level = pools.edition_level(reader, merchant_id=merchant_id, sku=sku)
-    return 0 if level is None else level.held + level.reserved + level.issued
+    if level is None:
+        return ordered_copies(reader, merchant_id, sku)
+    return level.held + level.reserved + level.issued
 
 
 def _count(context: Context) -> Callable[[UnitOfWork, ImportReport], None]:

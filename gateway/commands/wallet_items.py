@@ -87,12 +87,12 @@ def _describe(snapshot: CatalogSnapshot, item: dict[str, Any], fixed: Fixed) -> 
         item["asset_url"] = None if own is None else own.url
         shown = None if variant.asset_id is None else snapshot.asset(variant.asset_id)
         item["picture_url"] = picture_path(shown_picture(variant.picture_id, own, shown))
-    item["metadata_url"] = _metadata_url(item, number)
+    own_contract = item.pop("own_contract", False)
+    item["metadata_url"] = None if own_contract else _metadata_url(item, number)
 
 
 def _metadata_url(item: dict[str, Any], number: int | None) -> str | None:
-    """Return where we serve the token's metadata: none before it is minted, nor for a number of a merchant's
-    own contract, which has metadata of its own."""
+    """Return where we serve the token's metadata: none before it is minted."""
     if number is None or item.get("token_id") != str(token_id_of(number, item["serial"])):
         return None
     return f"{TOKENS_PATH}{int(item['token_id']):064x}.json"

@@ -17,7 +17,7 @@ from gateway.kernel.events.model import Event
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from gateway.orders.idempotency import earlier_result, keep_result, request_hash
 from gateway.orders.item_ids import leg_id_of
-from gateway.orders.ownership import Held, Holding, OwnedItem, owned_items
+from gateway.orders.ownership import Held, Holding, OwnedItem, listed_before, owned_items
 from gateway.orders.world_notices import NoticeWriter, WorldEndpoints, with_model
 from gateway.protocol.messages import WorldAllow, WorldList, WorldRevoke
 from gateway.webhooks import outbox
@@ -57,7 +57,7 @@ async def allow(context: Context, who: DevicePrincipal, command: WorldAllow) -> 
                 "message.invalid", "The consent would have ended already.", param="$.body.expires_at"
             )
         title = worlds.known_world(uow, body.world_id).title
-        consent = worlds.allow(uow, allowed)
+        consent = worlds.allow(uow, allowed, last_seq=outbox.last_number(uow, body.world_id))
         keep_result(
             uow, who.customer_id, "world.allow", command.key or "", hash_, {"world_id": body.world_id}
         )
@@ -188,7 +188,7 @@ async def list_items(
     """A page of what a player owns, oldest first. ``seq`` is the number of the latest notice that the page
     takes into account: a server reads the list once and follows the notices from there."""
 
-    def query(reader: Reader) -> tuple[list[OwnedItem], dict[str, Any]]:
+    def query(reader: Reader) -> tuple[list[OwnedItem], dict[Holding, int], dict[str, Any]]:
         player = worlds.known_player(reader, who.world_id, player_id)
         behind = "" if after is None else leg_id_of(player.item_key, after)
         if behind is None:
@@ -201,19 +201,23 @@ async def list_items(
         }
         if Scope.WALLETS in player.scopes:
             page["wallets"] = _wallets(reader, player.customer_id)
-        return found[:limit], page
+        before = {} if after is None else listed_before(reader, found[:limit], behind)
+        return found[:limit], before, page
 
-    items, page = await context.store.read(query)
+    items, before, page = await context.store.read(query)
     documents = []
-    for item, document in await _on_chain(context, items):
+    for item, document in await _on_chain(context, items, before):
         if "wallets" in page and item.wallet is not None:
             document["wallet"] = item.wallet
         documents.append(with_model(context.catalog.current, context.process.base_url, document))
     return {**page, "items": documents}
 
 
-async def _on_chain(context: Context, items: list[OwnedItem]) -> list[tuple[OwnedItem, dict[str, Any]]]:
-    """Return the items that are still in their wallets, with how many of them.
+async def _on_chain(
+    context: Context, items: list[OwnedItem], before: Mapping[Holding, int]
+) -> list[tuple[OwnedItem, dict[str, Any]]]:
+    """Return the items that are still in their wallets, with how many of them; ``before`` are those of pages
+    before.
 
     The chain is asked about wallets that somebody else controls, for a moment at most. Where it does not
     answer, the item is listed as we know it, with ``verified_at`` null.
@@ -223,13 +227,13 @@ async def _on_chain(context: Context, items: list[OwnedItem]) -> list[tuple[Owne
         return [(item, dict(item.document)) for item in items]
     held: Mapping[Holding, Held] = {}
     if context.holdings is not None:
-        held = await context.holdings.held({_holding(item) for item in outside})
-    left = {key: found.amount for key, found in held.items()}
+        held = await context.holdings.held({item.holding for item in outside})
+    left = {key: max(0, found.amount - before.get(key, 0)) for key, found in held.items()}
     shown = []
     for item in items:
         document = dict(item.document)
         if item.is_outside:
-            key = _holding(item)
+            key = item.holding
             found = held.get(key)
             document["verified_at"] = None if found is None else rfc3339(found.at_ms)
             if found is not None:
@@ -241,11 +245,6 @@ async def _on_chain(context: Context, items: list[OwnedItem]) -> list[tuple[Owne
                 document["quantity"] = there
         shown.append((item, document))
     return shown
-
-
-def _holding(item: OwnedItem) -> Holding:
-    document = item.document
-    return document["chain_id"], document["contract"], item.wallet or "", int(document["token_id"])
 
 
 def _wallets(reader: Reader, customer_id: str) -> list[dict[str, Any]]:
@@ -265,19 +264,19 @@ async def list_notices(context: Context, who: WorldPrincipal, after: int, limit:
 
     def query(reader: Reader) -> dict[str, Any]:
         rows = outbox.notices_after(reader, who.world_id, after, limit)
-        may_know = {
-            key: endpoints.may_know(reader, who.world_id, *key)
-            for key in {(row.subject, row.created_at_ms) for row in rows}
+        sights = {
+            subject: endpoints.sight(reader, who.world_id, subject)
+            for subject in {row.subject for row in rows}
         }
+        notices = []
+        for row in rows:
+            sight = sights[row.subject]
+            if sight is not None and row.seq > sight.after_seq:
+                data = sight.shown(decode(row.data))
+                document = writer.document(row.seq, row.type, data, row.created_at_ms)
+                notices.append({"id": row.notice_id, **document})
         return {
-            "notices": [
-                {
-                    "id": row.notice_id,
-                    **writer.document(row.seq, row.type, decode(row.data), row.created_at_ms),
-                }
-                for row in rows
-                if may_know[row.subject, row.created_at_ms]
-            ],
+            "notices": notices,
             "next": rows[-1].seq if rows else after,
             "more": len(rows) == limit,
         }
@@ -322,6 +321,8 @@ async def set_webhook(store: Store, world_id: str, url: str | None, *, private: 
         worlds.set_webhook(uow, world_id, url)
         if url is None:
             outbox.keep_all(uow, world_id)
+        else:
+            outbox.back_again(uow, world_id)
 
     await store.write(unit)
 

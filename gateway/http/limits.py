@@ -1,6 +1,7 @@
 """What is refused of every request before anything reads it: bodies without a bound, and NUL in text.
 
 Authentication comes after the body otherwise; and databases hold text without NUL, which nobody types.
+What is text is told by the path, never by the type that a sender names: some pages read any body as a form.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from gateway.kernel.errors import InvalidError
 MOST_BODY_BYTES = 1024 * 1024
 STREAMED = frozenset({"/v1/merchant/models"})
 """Paths that count their own bytes while they stream, after the caller is known."""
-
+BINARY = frozenset({"/v1/merchant/pictures"})
+"""Paths whose bodies are no text."""
 
 _NUL = (b"\\u0000", b"%00", b"\0")
 """As JSON, forms and plain bytes write it."""
@@ -49,6 +51,7 @@ class BodyLimit:
         before = b""
         refused: InvalidError | None = None
         answered = False
+        is_text = scope["path"] not in BINARY
 
         async def checked() -> Message:
             nonlocal seen, before, refused
@@ -57,7 +60,7 @@ class BodyLimit:
             seen += len(body)
             if seen > self._most_bytes:
                 refused = self._too_large()
-            elif any(nul in before + body for nul in _NUL):
+            elif is_text and any(nul in before + body for nul in _NUL):
                 refused = _nul()
             if refused is not None:
                 raise _RefusedError

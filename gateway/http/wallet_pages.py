@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Cookie, Query
+from fastapi import APIRouter, Cookie, Header, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.commands import wallet_page as commands
@@ -44,6 +44,8 @@ _COOKIE = "vitrine_wallet"
 """The cookie of a browser that opened a wallet."""
 
 Session = Annotated[str | None, Cookie(alias=_COOKIE)]
+Sender = Annotated[str, Header(alias="Sec-Fetch-Site")]
+"""Which site a request comes from, as browsers tell over https and on the machine itself (Fetch Metadata)."""
 
 
 @router.post("/v1/wallet/pages", status_code=201, tags=["customer"])
@@ -52,14 +54,14 @@ async def new_page(context: InContext, who: AsDevice) -> Any:
     return await commands.new_page(context, who.customer_id)
 
 
-@router.get("/wallet/assets/{name}")
+@router.get("/wallet/assets/{name}", include_in_schema=False)
 async def asset(name: Literal["wallet.css", "viewer.js", "wallet-icon.svg"]) -> Response:
     """Style, script and icon of the pages."""
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "max-age=3600"}
     return Response(_asset(name), media_type=_ASSETS[name], headers=headers)
 
 
-@router.get(OPEN_PATH + "{secret}", response_class=HTMLResponse)
+@router.get(OPEN_PATH + "{secret}", response_class=HTMLResponse, include_in_schema=False)
 async def ask(secret: str, context: InContext) -> Response:
     """The button that opens the wallet."""
     if not await commands.may_open(context, secret):
@@ -67,9 +69,12 @@ async def ask(secret: str, context: InContext) -> Response:
     return _html(pages.opening_page(f"{OPEN_PATH}{secret}"))
 
 
-@router.post(OPEN_PATH + "{secret}")
-async def enter(secret: str, context: InContext) -> Response:
-    """Use the address up: from now on this browser alone may look."""
+@router.post(OPEN_PATH + "{secret}", include_in_schema=False)
+async def enter(secret: str, context: InContext, sender: Sender = "same-origin") -> Response:
+    """Use the address up: from now on this browser alone may look. A form of another site presses no button
+    here: it would put a stranger's wallet in the place of the customer's own."""
+    if sender not in ("same-origin", "none"):
+        return await ask(secret, context)
     session = await commands.open_page(context, secret)
     if session is None:
         return _html(pages.ended_page(), 404)
@@ -86,7 +91,7 @@ async def enter(secret: str, context: InContext) -> Response:
     return answer
 
 
-@router.get(PAGE_PATH, response_class=HTMLResponse)
+@router.get(PAGE_PATH, response_class=HTMLResponse, include_in_schema=False)
 async def show(
     context: InContext, session: Session = None, after: Annotated[str | None, Query(max_length=64)] = None
 ) -> Response:
@@ -98,7 +103,7 @@ async def show(
     return _html(pages.wallet_page(page, is_first=after is None))
 
 
-@router.get(PAGE_PATH + "/items/{leg_id}", response_class=HTMLResponse)
+@router.get(PAGE_PATH + "/items/{leg_id}", response_class=HTMLResponse, include_in_schema=False)
 async def show_item(leg_id: str, context: InContext, session: Session = None) -> Response:
     """One item with its 3D view. Another customer's looks like none."""
     who = await commands.signed_in(context, session)
@@ -111,12 +116,14 @@ async def show_item(leg_id: str, context: InContext, session: Session = None) ->
     return _html(pages.item_page(found))
 
 
-@router.post(PAGE_PATH + "/close")
+@router.post(PAGE_PATH + "/close", include_in_schema=False)
 async def close(context: InContext, session: Session = None) -> Response:
     """End this browser's session."""
     await commands.close_page(context, session)
     answer = _html(pages.closed_page())
-    answer.delete_cookie(_COOKIE, path=PAGE_PATH)
+    if session is not None:
+        # A form of another site brings no cookie, and takes none.
+        answer.delete_cookie(_COOKIE, path=PAGE_PATH)
     return answer
 
 

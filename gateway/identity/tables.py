@@ -138,6 +138,8 @@ world_consent = Table(
     Column("allowed_at_ms", BigInteger, nullable=False),
     Column("expires_at_ms", BigInteger),
     Column("revoked_at_ms", BigInteger),
+    # The number of the world's latest notice when it began: earlier ones are of before, whatever clocks say.
+    Column("after_seq", BigInteger, nullable=False),
     Index("ix_world_consent_world", "world_id", "player_id"),
     sqlite_with_rowid=False,
 )

@@ -82,6 +82,7 @@ _ALLOW_AGAIN = Statement(
         device_id=bindparam("new_device"),
         allowed_at_ms=bindparam("new_allowed"),
         expires_at_ms=bindparam("new_expiry"),
+        after_seq=bindparam("new_after"),
         revoked_at_ms=None,
     )
 )
@@ -168,6 +169,8 @@ class PlayerConsent:
     allowed_at_ms: int
     expires_at_ms: int | None
     revoked_at_ms: int | None
+    after_seq: int
+    """The number of the world's latest notice when the consent began: what it may be told comes after."""
 
     def stands(self, now_ms: int) -> bool:
         """Whether it was neither taken back nor has ended by itself."""
@@ -285,18 +288,21 @@ def consent_to(reader: Reader, customer_id: str, world_id: str) -> PlayerConsent
     return None if row is None else _consent(row)
 
 
-def allow(uow: UnitOfWork, allowed: Allowed) -> PlayerConsent:
+def allow(uow: UnitOfWork, allowed: Allowed, *, last_seq: int) -> PlayerConsent:
     """Let a world see what the player owns, from now on. Allowing again changes scopes and expiry.
 
-    What was written for the world before a consent that had ended is not sent to it: ``allowed_at_ms`` moves
-    then. Raises NotFoundError ``world.not_found``, ConflictError ``world.too_many``.
+    ``last_seq`` is the number of the world's latest notice. What was written for the world before a consent
+    that had ended is not sent to it: ``after_seq`` moves then. Raises NotFoundError ``world.not_found``,
+    ConflictError ``world.too_many``.
     """
     known_world(uow, allowed.world_id)
     known = consent_to(uow, allowed.customer_id, allowed.world_id)
     goes_on = known is not None and known.stands(uow.now_ms)
     if not goes_on and len(told_about(uow, allowed.customer_id)) >= MOST_WORLDS:
         raise ConflictError("world.too_many", f"A player allows at most {MOST_WORLDS} worlds at a time.")
-    allowed_at_ms = known.allowed_at_ms if known is not None and goes_on else uow.now_ms
+    allowed_at_ms, after_seq = uow.now_ms, last_seq
+    if known is not None and goes_on:
+        allowed_at_ms, after_seq = known.allowed_at_ms, known.after_seq
     scopes = encode([scope.value for scope in allowed.scopes])
     if known is None:
         uow.run(
@@ -311,6 +317,7 @@ def allow(uow: UnitOfWork, allowed: Allowed) -> PlayerConsent:
                 "allowed_at_ms": allowed_at_ms,
                 "expires_at_ms": allowed.expires_at_ms,
                 "revoked_at_ms": None,
+                "after_seq": after_seq,
             },
         )
     else:
@@ -323,6 +330,7 @@ def allow(uow: UnitOfWork, allowed: Allowed) -> PlayerConsent:
                 "new_device": allowed.device_id,
                 "new_allowed": allowed_at_ms,
                 "new_expiry": allowed.expires_at_ms,
+                "new_after": after_seq,
             },
         )
     found = consent_to(uow, allowed.customer_id, allowed.world_id)
@@ -394,4 +402,5 @@ def _consent(row: Any) -> PlayerConsent:
         row.allowed_at_ms,
         row.expires_at_ms,
         row.revoked_at_ms,
+        row.after_seq,
     )

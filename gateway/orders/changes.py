@@ -210,7 +210,7 @@ def _can_stop(purchase: Purchase, leg: Leg) -> bool:
         case LegState.RESERVED | LegState.SECURED:
             return True
         case LegState.STARTED | LegState.ACCEPTED if leg.kind is LegKind.SHIP:
-            return True
+            return not _token_stays(purchase, leg)
         case LegState.STARTED:
             may_withdraw = leg.paid_first or undoing.waits_to_be_paid(purchase, leg)
             return may_withdraw or _is_queued(purchase, leg)
@@ -220,6 +220,16 @@ def _can_stop(purchase: Purchase, leg: Leg) -> bool:
             return True
         case _:
             return False
+
+
+def _token_stays(purchase: Purchase, parcel: Leg) -> bool:
+    """Whether a wallet outside has, or gets, the token of a line that is all or nothing: nobody can take it
+    back, so nobody calls the parcel back from under it."""
+    return parcel.policy is FailurePolicy.ALL_OR_NOTHING and any(
+        leg.is_outside
+        and (leg.state is LegState.CAPTURED or (leg.state is LegState.PAID and not _can_stop(purchase, leg)))
+        for leg in purchase.line_of(parcel)
+    )
 
 
 def _is_queued(purchase: Purchase, leg: Leg) -> bool:

@@ -13,7 +13,7 @@ from gateway.orders.idempotency import earlier_result, keep_result
 from gateway.orders.model import LegState
 from gateway.orders.placing import chosen_wallet
 from gateway.orders.process import ProcessRules
-from gateway.orders.purchase import load_purchase
+from gateway.orders.purchase import Leg, Purchase, load_purchase
 from wallets.minting.requests import choose_recipient
 
 CHOOSE_OPERATION = "order.choose_wallet"
@@ -34,7 +34,7 @@ def choose_wallet(
     leg = next((leg for leg in purchase.legs if leg.leg_id == leg_id), None)
     if leg is None:
         raise NotFoundError("leg.not_found", "The order has no such leg.", param="$.body.leg_id")
-    if leg.state is not LegState.UNDELIVERED:
+    if leg.state is not LegState.UNDELIVERED or _is_refunded(purchase, leg):
         raise ConflictError(
             "leg.not_undelivered",
             "This part of the order does not wait for another wallet.",
@@ -66,6 +66,12 @@ def choose_wallet(
     return Changed(purchase.order_id, purchase.state.value, replayed=False)
 
 
+def _is_refunded(purchase: Purchase, leg: Leg) -> bool:
+    """Whether all of the leg's money has gone back or is on its way: nobody has the token for nothing."""
+    back = undoing.leg_money_back(purchase, leg)
+    return leg.amount_minor > 0 and back.done + back.under_way == leg.amount_minor
+
+
 def leg_due(uow: UnitOfWork, order_id: str, leg_id: str, rules: ProcessRules) -> None:
     """The period to withdraw is over: it is delivered. Or the time to choose is: its money goes back."""
     purchase = load_purchase(uow, order_id)
@@ -76,6 +82,8 @@ def leg_due(uow: UnitOfWork, order_id: str, leg_id: str, rules: ProcessRules) ->
         return
     if leg.state is LegState.UNDELIVERED:
         undoing.give_back(purchase, leg, "no other wallet was chosen in time")
+    elif _is_refunded(purchase, leg):
+        return  # it ends once the money has gone back, or is looked at again if that fails
     else:
         delivering.deliver(purchase, leg)
     process.settle(purchase, rules)

@@ -10,6 +10,8 @@ import re
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from gateway.kernel.clock import rfc3339
+
 _PREFIX = "itm_"
 _SHAPE = re.compile(r"itm_[0-9a-f]{32}")
 _LEG = "leg_"
@@ -31,6 +33,11 @@ def leg_id_of(item_key: str, item_id: str) -> str | None:
     block = decryptor.update(bytes.fromhex(item_id.removeprefix(_PREFIX))) + decryptor.finalize()
     text = block.hex()
     return _LEG + text[:_LEG_HEX] if not int(text[_LEG_HEX:], 16) else None
+
+
+def to_the_second(at_ms: int) -> str:
+    """Return when something happened as worlds are told: milliseconds would name the fact like an id."""
+    return rfc3339(at_ms // 1000 * 1000)
 
 
 def _cipher(item_key: str) -> Cipher[modes.ECB]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from gateway.kernel.store.unit import UnitOfWork
-from gateway.orders import books, ownership, process
+from gateway.orders import books, ownership, process, undoing
 from gateway.orders.model import LegState
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase
 from wallets.minting.model import MintOutcome, OutcomeKind
-from wallets.minting.requests import request_return
 
 
 class MintFacts:
@@ -68,7 +67,7 @@ class MintFacts:
 
     def _final(self, purchase: Purchase, leg: Leg) -> None:
         if leg.state is LegState.RETURNING:
-            request_return(purchase.uow, leg.leg_id)
+            undoing.ask_for_token(purchase, leg)
 
     def _returned(self, purchase: Purchase, leg: Leg, outcome: MintOutcome) -> None:
         if leg.state is not LegState.RETURNING:

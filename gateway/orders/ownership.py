@@ -20,17 +20,16 @@ from typing import Any, Protocol
 from sqlalchemy import bindparam, or_, select
 
 from gateway.identity.worlds import PlayerConsent, Scope, told_about
-from gateway.kernel.clock import rfc3339
 from gateway.kernel.documents import decode
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, UnitOfWork
-from gateway.orders.item_ids import item_id_of
+from gateway.orders.item_ids import item_id_of, to_the_second
 from gateway.orders.model import LegState
 from gateway.orders.purchase import Leg, Purchase
 from gateway.orders.tables import entitlement, leg, order, order_line
 from gateway.webhooks.outbox import write_notice
 from wallets.custody.accounts import account_of, is_exported
-from wallets.custody.linking import linked_wallets
+from wallets.custody.linking import LinkedWallet, linked_wallets
 from wallets.custody.tables import linked_wallet
 from wallets.minting.model import MintState
 from wallets.minting.tables import mint
@@ -82,6 +81,20 @@ _IN_ACCOUNT = Statement(
 )
 _IN_WALLET = Statement(
     _tokens.where(mint.c.recipient == bindparam("wallet"), leg.c.recipient == bindparam("wallet"))
+)
+# Copies of one token that a page before has listed.
+_LISTED = Statement(
+    select(leg.c.token, leg.c.quantity)
+    .select_from(mint.join(leg, leg.c.leg_id == mint.c.leg_id))
+    .where(
+        mint.c.recipient == bindparam("wallet"),
+        mint.c.token_id == bindparam("token_id"),
+        or_(leg.c.recipient.is_(None), leg.c.recipient == bindparam("wallet")),
+        leg.c.token.is_not(None),
+        leg.c.state != LegState.RETURNED.value,
+        leg.c.leg_id <= bindparam("after"),
+    )
+    .limit(10_000)
 )
 _LINKED_BY = Statement(
     select(linked_wallet.c.customer_id).where(
@@ -144,6 +157,12 @@ class OwnedItem:
     wallet: str | None = None
     is_outside: bool = False
 
+    @property
+    def holding(self) -> Holding:
+        """Of a token: what to ask the chain about."""
+        document = self.document
+        return document["chain_id"], document["contract"], self.wallet or "", int(document["token_id"])
+
 
 # --- What is owned ----------------------------------------------------------------------------------
 
@@ -165,14 +184,49 @@ def owned_items(
             items.append(_token(item_key, row, account.address, is_outside=exported))
     for linked in linked_wallets(reader, customer_id):
         if account is None or linked.address != account.address:
-            rows = reader.rows(_IN_WALLET, {"wallet": linked.address, "after": after, "most": limit})
-            its = [_token(item_key, row, linked.address, is_outside=True) for row in rows]
-            items += [item for item in its if item.document["chain_id"] == linked.chain_id]
+            items += _in_wallet(reader, item_key, linked, after=after, limit=limit)
     for row in reader.rows(_ENTITLEMENTS, asked):
         document = {**_document("entitlement", item_key, row, row.granted_at_ms), "state": "owned"}
         items.append(OwnedItem(row.leg_id, row.merchant_id, document))
     items.sort(key=lambda item: item.leg_id)
     return items[:limit]
+
+
+def _in_wallet(
+    reader: Reader, item_key: str, linked: LinkedWallet, *, after: str, limit: int
+) -> list[OwnedItem]:
+    """Return the wallet's items on its chain: an installation may have minted on another one before."""
+    items: list[OwnedItem] = []
+    while len(items) < limit:
+        rows = reader.rows(_IN_WALLET, {"wallet": linked.address, "after": after, "most": limit})
+        its = [_token(item_key, row, linked.address, is_outside=True) for row in rows]
+        items += [item for item in its if item.document["chain_id"] == linked.chain_id]
+        if len(rows) < limit:
+            break
+        after = its[-1].leg_id
+    return items
+
+
+def listed_before(reader: Reader, items: Iterable[OwnedItem], after: str) -> dict[Holding, int]:
+    """Return how many of the tokens of these items outside are of legs up to ``after``: a wallet's copies of
+    an open edition are alike, and what it holds is shared out from the oldest on."""
+    counted: dict[Holding, int] = {}
+    for item in items:
+        # A numbered copy is in one purchase only.
+        if not item.is_outside or item.holding in counted or item.document["serial"] is not None:
+            continue
+        chain_id, contract, wallet, token_id = item.holding
+        rows = reader.rows(_LISTED, {"wallet": wallet, "token_id": str(token_id), "after": after})
+        same = (chain_id, contract)
+        counted[item.holding] = sum(
+            row.quantity for row in rows if _fields(row.token, "chain_id", "contract") == same
+        )
+    return counted
+
+
+def _fields(token: str, *names: str) -> tuple[Any, ...]:
+    document = decode(token)
+    return tuple(document[name] for name in names)
 
 
 def _token(item_key: str, row: Any, wallet: str, *, is_outside: bool) -> OwnedItem:
@@ -200,7 +254,7 @@ def _document(kind: str, item_key: str, row: Any, acquired_at_ms: int) -> dict[s
         "sku": row.sku,
         "title": row.title,
         "quantity": row.quantity,
-        "acquired_at": rfc3339(acquired_at_ms),
+        "acquired_at": to_the_second(acquired_at_ms),
     }
 
 
@@ -220,7 +274,7 @@ def granted(purchase: Purchase, leg: Leg, token: Mapping[str, Any] | None = None
             "sku": leg.sku,
             "title": leg.title,
             "quantity": leg.quantity,
-            "acquired_at": rfc3339(bought_ms),
+            "acquired_at": to_the_second(bought_ms),
             "state": "owned",
         }
         if token is not None:

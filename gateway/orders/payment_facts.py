@@ -258,6 +258,7 @@ class PaymentFacts:
                 reauthorizing.used_up(purchase, rules.renewal)
             return
         legs = process.drop_lost(purchase, legs, rules)
+        legs = process.drop_withdrawn(purchase, legs, rules)
         if recorded.result.refusal == capturing.EXPIRED:
             reauthorizing.renew_or_hold(purchase, rules.renewal, "authorization_expired")
         elif recorded.result.refusal == collecting.NOT_COLLECTED:

@@ -173,7 +173,9 @@ def _waits_for_share(purchase: Purchase, leg: Leg) -> bool:
     items = [
         other
         for other in purchase.line_of(leg)
-        if other.digital and (needs_money(other.state) or other.state is LegState.PAID)
+        # What is paid and waits for its time is waited for by nobody (`starting.may_start`).
+        if other.digital
+        and (needs_money(other.state) or (other.state is LegState.PAID and other.due_at_ms is None))
     ]
     if not items or any(not other.is_captured_to_start for other in items):
         return False
@@ -336,6 +338,17 @@ def drop_lost(purchase: Purchase, legs: Sequence[Leg], rules: ProcessRules) -> l
     return [leg for leg in legs if leg not in lost]
 
 
+def drop_withdrawn(purchase: Purchase, legs: Sequence[Leg], rules: ProcessRules) -> list[Leg]:
+    """A capture has failed: what its customer withdrew from meanwhile is not asked for again. Returns the
+    other legs."""
+    withdrawn = [leg for leg in legs if leg.is_withdrawn]
+    for leg in withdrawn:
+        undoing.leg_canceled(purchase, leg, undoing.WITHDRAWN)
+    if withdrawn:
+        settle(purchase, rules)
+    return [leg for leg in legs if leg not in withdrawn]
+
+
 def pay_back(purchase: Purchase, leg: Leg, rules: ProcessRules) -> None:
     """What was delivered has come back, or never will have been: what was paid for the leg goes back."""
     undoing.refund_leg(purchase, leg)
@@ -405,14 +418,14 @@ def _paid_first(
     is_posted: bool,
 ) -> bool:
     """The share of what is still to be delivered is ours, and not yet earned."""
-    withdrawn = leg.due_at_ms is not None
+    withdrawn = leg.is_withdrawn
     if not purchase.move_leg(leg, LegState.PAID):
         return False
     if not is_posted:
         books.post_captured(purchase, leg.amount, provider or rules.provider, authorization_id)
     purchase.tell("payment.captured", leg_id=leg.leg_id, amount=wire_money(leg.amount))
     if withdrawn:
-        undoing.give_back(purchase, leg, "canceled while it was being paid")
+        undoing.give_back(purchase, leg, undoing.WITHDRAWN)
     else:
         delivering.deliver(purchase, leg)
     return True

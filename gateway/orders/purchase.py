@@ -272,6 +272,11 @@ class Leg:
         return not self.paid_first or self.delivered_at_ms is not None
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether its customer called it off while its share was being captured."""
+        return self.state is LegState.STARTED and self.due_at_ms is not None
+
+    @property
     def is_captured_to_start(self) -> bool:
         """Whether its share is asked for when it starts, and nothing is delivered before."""
         return self.paid_first or self.kind is LegKind.ENTITLE

@@ -21,10 +21,10 @@ from gateway.kernel.tasks.queue import enqueue
 from gateway.orders import books, process
 from gateway.orders.collecting import collection_of
 from gateway.orders.idempotency import earlier_result, keep_result
-from gateway.orders.model import LegState
+from gateway.orders.model import LegState, is_owed
 from gateway.orders.process import ProcessRules
 from gateway.orders.purchase import Leg, Purchase, known_purchase, load_purchase, wire_money
-from gateway.orders.undoing import begin_refund, goods_are_back, is_paid, leg_money_back
+from gateway.orders.undoing import begin_refund, goods_are_back, is_paid, leg_money_back, undo_leg
 from gateway.payments import calls, intents
 from gateway.payments.methods import method_of
 from gateway.payments.model import OperationState, operation_is_final
@@ -250,6 +250,10 @@ def _went_back(
     if leg.state is LegState.RETURNING and (row is None or goods_are_back(purchase, leg)):
         # The last of the leg's money, whoever asked for it, ends its return.
         process.pay_back(purchase, leg, rules)
+    elif is_owed(leg.state) and before + amount.amount_minor == leg.amount_minor:
+        # Nothing of it is paid for any more, so it is not delivered either, as far as that can be stopped.
+        undo_leg(purchase, leg, reason="refunded")
+        process.settle(purchase, rules)
 
 
 def _paid_into(purchase: Purchase, leg: Leg, rules: ProcessRules) -> str:

@@ -18,7 +18,7 @@ from gateway.orders.model import LegKind, LegState
 from gateway.orders.purchase import Leg, Purchase
 from gateway.orders.tables import entitlement
 from gateway.orders.withdrawal import DIGITAL_CONTENT_START, may_deliver
-from wallets.custody.accounts import account_of, is_exported
+from wallets.custody.accounts import held_account
 from wallets.minting.model import MintRequest
 from wallets.minting.requests import is_on_own_contract, request_mint
 
@@ -76,11 +76,10 @@ def holder_of(purchase: Purchase, leg: Leg) -> tuple[str, str | None]:
         return leg.recipient, None
     if leg.account is not None:
         return leg.account
-    account = account_of(purchase.uow, purchase.customer_id)
-    assert account is not None, "the quote made sure of the customer's account"
-    if is_exported(purchase.uow, purchase.customer_id) or (
-        leg.item_number is not None and is_on_own_contract(purchase.uow, leg.item_number)
-    ):
+    found = held_account(purchase.uow, purchase.customer_id)
+    assert found is not None, "the quote made sure of the customer's account"
+    account, is_exported = found
+    if is_exported or (leg.item_number is not None and is_on_own_contract(purchase.uow, leg.item_number)):
         purchase.set_wallet(leg, None, account.address)
         return account.address, None
     leg.account = (account.address, account.key_ref)

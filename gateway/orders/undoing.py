@@ -22,6 +22,7 @@ from wallets.minting.requests import cancel_mint, mints_of, request_return
 from wallets.vault.port import OperationKind
 
 CANCEL = "fulfillment.cancel"
+WITHDRAWN = "canceled while it was being paid"
 _BACK = (OperationKind.REFUND, OperationKind.PAYOUT)
 """Money that goes back: the way it came, or to another method."""
 
@@ -118,7 +119,7 @@ def resume_return(purchase: Purchase, leg: Leg) -> bool:
     if any(not operation_is_final(OperationState(row.state)) for row in refunds):
         return False
     if not goods_are_back(purchase, leg):
-        return _token(purchase, leg).state is MintState.FINAL and request_return(purchase.uow, leg.leg_id)
+        return ask_for_token(purchase, leg)
     refund_leg(purchase, leg)
     return True
 
@@ -127,8 +128,22 @@ def return_token(purchase: Purchase, leg: Leg, *, moved: bool = False) -> None:
     """Send the token back to the treasury; before it is final, the final outcome asks again."""
     if not moved and not purchase.move_leg(leg, LegState.RETURNING):
         return
-    if _token(purchase, leg).state is MintState.FINAL:
-        request_return(purchase.uow, leg.leg_id)
+    ask_for_token(purchase, leg)
+
+
+def ask_for_token(purchase: Purchase, leg: Leg) -> bool:
+    """Have a final token sent back; False: it is not final, on its way already, or cannot be.
+
+    An edition may be declared to be on a merchant's own contract after its mint was asked for. Nobody here
+    can send such a token back, and an operator is told so.
+    """
+    token = _token(purchase, leg)
+    if token.state is not MintState.FINAL:
+        return False
+    if not token.returnable:
+        purchase.tell("payment.stuck", task="token.return")
+        return False
+    return request_return(purchase.uow, leg.leg_id)
 
 
 def give_up_lost(purchase: Purchase, leg: Leg) -> None:

@@ -17,6 +17,7 @@ from gateway.kernel.store.unit import Reader
 from gateway.orders.model import LegKind, LegState
 from gateway.orders.tables import entitlement, leg, order
 from wallets.custody.accounts import account_of
+from wallets.minting.model import Receiver
 from wallets.minting.tables import mint
 
 OWNERSHIP = {
@@ -58,6 +59,7 @@ _tokens = (
         leg.c.token,
         leg.c.item_number,
         leg.c.wallet_id,
+        mint.c.receiver,
         func.coalesce(leg.c.recipient, mint.c.recipient).label("recipient"),
     )
     .select_from(
@@ -110,7 +112,10 @@ _ENTITLEMENT = Statement(_granted.where(entitlement.c.leg_id == bindparam("leg_i
 
 
 def digital_items(reader: Reader, customer_id: str, *, after: str | None, limit: int) -> dict[str, Any]:
-    """Return a page of the customer's items, newest first, without catalog texts: ``items`` and ``next``."""
+    """Return a page of the customer's items, newest first, without catalog texts: ``items`` and ``next``.
+
+    Tokens also say their ``item_number``, and whether they are on the merchant's ``own_contract``.
+    """
     where = {"customer_id": customer_id, "before": after or _LAST_LEG, "most": limit + 1}
     items = _items(
         reader,
@@ -152,6 +157,7 @@ def _items(
 def _token(row: Any, own: str | None) -> dict[str, Any]:
     item = _item("token", row, OWNERSHIP[LegState(row.state)], row.created_at_ms)
     item["item_number"] = row.item_number
+    item["own_contract"] = row.receiver == Receiver.OWN
     item["wallet"] = {
         "kind": "custodial" if row.wallet_id is None else "linked",
         "wallet_id": row.wallet_id,

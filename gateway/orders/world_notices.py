@@ -6,12 +6,15 @@ from typing import Any
 
 from gateway.catalog.service import Catalog
 from gateway.catalog.snapshot import CatalogSnapshot
-from gateway.identity.worlds import known_world, player_of, stop_webhook
-from gateway.kernel.clock import rfc3339
+from gateway.identity.worlds import Scope, known_world, player_of, stop_webhook
 from gateway.kernel.documents import encode
 from gateway.kernel.errors import NotFoundError
 from gateway.kernel.store.unit import Reader, UnitOfWork
-from gateway.webhooks.model import Notice
+from gateway.orders.item_ids import to_the_second
+from gateway.webhooks.model import Notice, Sight
+
+_OF_WALLETS = frozenset({"wallet", "from", "to"})
+"""Fields of notices that only worlds see that may see wallets."""
 
 
 class WorldEndpoints:
@@ -26,14 +29,16 @@ class WorldEndpoints:
             return None  # closed meanwhile
         return found.webhook_url if found.stopped_because is None else None
 
-    def may_know(self, reader: Reader, endpoint_id: str, subject: str, since_ms: int) -> bool:
-        """Whether the player's consent stands, and stood when it happened without an end in between."""
+    def sight(self, reader: Reader, endpoint_id: str, subject: str) -> Sight | None:
+        """What was written since the player's consent began, if it stands; wallets while they may be seen."""
         player = player_of(reader, endpoint_id, subject)
-        return player is not None and player.allowed_at_ms <= since_ms
+        if player is None:
+            return None
+        return Sight(player.after_seq, frozenset() if Scope.WALLETS in player.scopes else _OF_WALLETS)
 
-    def stop(self, uow: UnitOfWork, endpoint_id: str, url: str, because: str) -> None:
+    def stop(self, uow: UnitOfWork, endpoint_id: str, url: str, because: str) -> bool:
         """See Endpoints."""
-        stop_webhook(uow, endpoint_id, url, because)
+        return stop_webhook(uow, endpoint_id, url, because)
 
 
 class NoticeWriter:
@@ -54,7 +59,7 @@ class NoticeWriter:
             item = data["item"]
             snapshot = self._catalog.current
             data = {**data, "item": with_model(snapshot, self._base_url, item)}
-        return {"type": notice_type, "timestamp": rfc3339(at_ms), "data": {"seq": seq, **data}}
+        return {"type": notice_type, "timestamp": to_the_second(at_ms), "data": {"seq": seq, **data}}
 
 
 def with_model(snapshot: CatalogSnapshot, base_url: str, item: dict[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "wallet.export_unknown": ErrorCode(_FIX, 404, "This device has asked for no such export."),
     "wallet.export_decided": ErrorCode(_FIX, 409, "The key was given on this export, or its time is over."),
+    "wallet.export_waits": ErrorCode(
+        _FIX, 409, "A token of the account is on its way, and not paid for or to be given back; ask later."
+    ),
     "wallet.export_too_many": ErrorCode(_RETRY, 429, "Too many exports were asked for at once."),
     # Orders and payment
     "order.not_found": ErrorCode(_FIX, 404, "There is no such order of this customer or merchant."),

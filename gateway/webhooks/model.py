@@ -28,6 +28,9 @@ WAITS_MS = (
 )
 """Before each attempt, counted from the one before it."""
 MOST_ATTEMPTS = len(WAITS_MS)
+LEAST_ATTEMPTS = 5
+GIVEN_UP_MS = 4 * 24 * _HOUR
+"""A notice so old that is not answered has had its time after the least attempts."""
 _JITTER = 0.2
 LONGEST_RETRY_AFTER_MS = 24 * _HOUR
 """A receiver that asks for more is asked again after this."""
@@ -63,6 +66,23 @@ class Notice:
     data: Any
     attempt: int
     created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What an endpoint may be told about a subject: what was written after number ``after_seq``, without the
+    fields that are ``hidden`` now, which notices may hold because they were not when they were written."""
+
+    after_seq: int
+    hidden: frozenset[str] = frozenset()
+
+    def shown(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Return a notice's data as it may be told."""
+        return {
+            name: self.shown(value) if isinstance(value, dict) else value
+            for name, value in data.items()
+            if name not in self.hidden
+        }
 
 
 class Meaning(StrEnum):

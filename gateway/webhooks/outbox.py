@@ -7,6 +7,7 @@ later waits for it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,19 +16,21 @@ from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, updat
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.store.statements import Statement, insert_into, upsert
 from gateway.kernel.store.unit import Reader, UnitOfWork
-from gateway.webhooks.model import Answer, Notice, NoticeId, NoticeState
+from gateway.webhooks.model import Answer, Notice, NoticeId, NoticeState, Sight
 from gateway.webhooks.tables import webhook_feed, webhook_notice
 
 NOTICES_SIGNAL = "webhook.notices"
 """Told after a commit that wrote a notice or made one due."""
 
+_LAST = 2**63 - 1
 _table = webhook_notice
 _WAITING = _table.c.state == NoticeState.WAITING.value
 _earlier = _table.alias("earlier")
 _is_first = ~exists().where(
     and_(
-        _earlier.c.endpoint_id == _table.c.endpoint_id,
         _earlier.c.subject == _table.c.subject,
+        # An expression, so that no planner prefers to walk through everything of the endpoint.
+        _earlier.c.endpoint_id.concat("") == _table.c.endpoint_id,
         _earlier.c.state == NoticeState.WAITING.value,
         _earlier.c.seq < _table.c.seq,
     )
@@ -39,11 +42,15 @@ _POSITION = Statement(
     select(webhook_feed.c.seq).where(webhook_feed.c.endpoint_id == bindparam("endpoint_id"))
 )
 _INSERT = insert_into(_table)
+# One look into the index for each endpoint, however much waits.
 _ENDPOINTS = Statement(
-    select(_table.c.endpoint_id, func.min(_table.c.due_at_ms).label("due_at_ms"))
-    .where(_WAITING)
-    .group_by(_table.c.endpoint_id)
-    .limit(10_000)
+    select(
+        webhook_feed.c.endpoint_id,
+        select(func.min(_table.c.due_at_ms))
+        .where(_table.c.endpoint_id == webhook_feed.c.endpoint_id, _WAITING)
+        .scalar_subquery()
+        .label("due_at_ms"),
+    ).limit(10_000)
 )
 _DUE = Statement(
     select(_table)
@@ -57,17 +64,14 @@ _DUE = Statement(
     .order_by(_table.c.due_at_ms, _table.c.seq)
     .limit(bindparam("most"))
 )
-_NEXT_DUE = Statement(
-    select(func.min(_table.c.due_at_ms).label("due_at_ms")).where(
-        _table.c.endpoint_id == bindparam("endpoint_id"), _WAITING, _is_free, _is_first
-    )
-)
 _LEASE = Statement(
     update(_table)
     .where(
         _table.c.endpoint_id == bindparam("its_endpoint"),
         _table.c.seq == bindparam("its_seq"),
         _WAITING,
+        # Nobody has tried it since it was looked at.
+        _table.c.attempts == bindparam("its_attempts"),
         or_(_table.c.lease_until_ms.is_(None), _table.c.lease_until_ms <= bindparam("at")),
     )
     .values(lease_until_ms=bindparam("until_ms"), attempts=_table.c.attempts + 1)
@@ -102,8 +106,9 @@ _LATER = Statement(
 _WITHDRAW = Statement(
     update(_table)
     .where(
-        _table.c.endpoint_id == bindparam("its_endpoint"),
         _table.c.subject == bindparam("its_subject"),
+        _table.c.endpoint_id.concat("") == bindparam("its_endpoint"),
+        _table.c.seq <= bindparam("up_to"),
         _WAITING,
     )
     .values(state=NoticeState.WITHDRAWN.value, ended_at_ms=bindparam("at"), lease_until_ms=None)
@@ -121,8 +126,12 @@ _BACK_AGAIN = Statement(
         _table.c.attempts > 0,
         _table.c.lease_until_ms.is_(None),
         _table.c.due_at_ms > bindparam("at"),
-        # What the receiver had and refused keeps its own times.
-        or_(_table.c.last_status.is_(None), _table.c.last_status.in_([429, 502, 503, 504])),
+        # What the receiver had and refused keeps its own times, and so does what it asked to have later:
+        # such an answer is recorded with words.
+        or_(
+            _table.c.last_status.is_(None),
+            and_(_table.c.last_status.in_([502, 503, 504]), _table.c.last_error.is_(None)),
+        ),
     )
     .values(due_at_ms=bindparam("at"))
 )
@@ -136,6 +145,8 @@ _DELIVERED_SINCE = Statement(
         _table.c.ended_at_ms >= bindparam("since_ms"),
         _table.c.state == NoticeState.DELIVERED.value,
     )
+    # The latest are the likeliest.
+    .order_by(_table.c.seq.desc())
     .limit(1)
 )
 _AFTER = Statement(
@@ -197,7 +208,7 @@ def write_notice(
         {
             "endpoint_id": endpoint_id,
             "seq": taken.seq,
-            "notice_id": uow.new_id(NoticeId),
+            "notice_id": _notice_id(endpoint_id, uow),
             "subject": subject,
             "type": notice_type,
             "data": encode(dict(data)),
@@ -215,9 +226,17 @@ def write_notice(
         uow.signal(NOTICES_SIGNAL)
 
 
-def withdraw(uow: UnitOfWork, endpoint_id: str, subject: str) -> int:
-    """Send nothing more to the endpoint about this subject; returns how many notices waited."""
-    return uow.run(_WITHDRAW, {"its_endpoint": endpoint_id, "its_subject": subject, "at": uow.now_ms})
+def _notice_id(endpoint_id: str, uow: UnitOfWork) -> str:
+    """Ids of one unit follow each other: two receivers who compared them would see that they were told of the
+    same fact. Nobody finds the random number in an id from its hash."""
+    made = f"{endpoint_id} {uow.new_id(NoticeId)}".encode()
+    return f"{NoticeId.prefix}_{hashlib.blake2b(made, digest_size=14).hexdigest()}"
+
+
+def withdraw(uow: UnitOfWork, endpoint_id: str, subject: str, *, up_to: int = _LAST) -> int:
+    """Do not send the endpoint what waits about this subject, up to this number; returns how much that is."""
+    asked = {"its_endpoint": endpoint_id, "its_subject": subject, "up_to": up_to, "at": uow.now_ms}
+    return uow.run(_WITHDRAW, asked)
 
 
 def keep_all(uow: UnitOfWork, endpoint_id: str) -> int:
@@ -230,7 +249,7 @@ def keep_all(uow: UnitOfWork, endpoint_id: str) -> int:
 
 def waiting_endpoints(reader: Reader) -> dict[str, int]:
     """Return which endpoints have notices that wait, and when the first of them is due."""
-    return {row.endpoint_id: row.due_at_ms for row in reader.rows(_ENDPOINTS)}
+    return {row.endpoint_id: row.due_at_ms for row in reader.rows(_ENDPOINTS) if row.due_at_ms is not None}
 
 
 def due_notices(reader: Reader, endpoint_id: str, most: int) -> list[Any]:
@@ -239,11 +258,12 @@ def due_notices(reader: Reader, endpoint_id: str, most: int) -> list[Any]:
     return reader.rows(_DUE, asked)
 
 
-def lease(uow: UnitOfWork, row: Any, lease_ms: int) -> Notice | None:
-    """Begin an attempt; None if another process did."""
+def lease(uow: UnitOfWork, row: Any, sight: Sight, lease_ms: int) -> Notice | None:
+    """Begin an attempt; None if another process did since the row was read."""
     asked = {
         "its_endpoint": row.endpoint_id,
         "its_seq": row.seq,
+        "its_attempts": row.attempts,
         "at": uow.now_ms,
         "until_ms": uow.now_ms + lease_ms,
     }
@@ -255,7 +275,7 @@ def lease(uow: UnitOfWork, row: Any, lease_ms: int) -> Notice | None:
         row.notice_id,
         row.subject,
         row.type,
-        decode(row.data),
+        sight.shown(decode(row.data)),
         row.attempts + 1,
         row.created_at_ms,
     )
@@ -269,7 +289,10 @@ def end_notice(uow: UnitOfWork, notice: Notice, state: NoticeState, answer: Answ
 
 def try_later(uow: UnitOfWork, notice: Notice, answer: Answer, wait_ms: int) -> bool:
     """Record a failed attempt that is followed by another."""
-    return uow.run(_LATER, {**_attempt(notice, answer), "new_due_ms": uow.now_ms + wait_ms}) == 1
+    asked = {**_attempt(notice, answer), "new_due_ms": uow.now_ms + wait_ms}
+    if answer.retry_after_ms is not None and answer.error is None:
+        asked["error"] = f"{answer.status}, asked to wait for {answer.retry_after_ms / 1000:g} s"
+    return uow.run(_LATER, asked) == 1
 
 
 def back_again(uow: UnitOfWork, endpoint_id: str) -> int:

@@ -72,9 +72,15 @@ class SigningKeys:
             self._seen = changed
         return self._keys
 
+    def signing(self) -> tuple[SigningKey, ...]:
+        """The same; UnavailableError also where there is none, since nothing goes out unsigned."""
+        if not self.current():
+            raise UnavailableError("webhook.key_unreadable", "There is no key file of webhooks any more.")
+        return self._keys
+
     def rotate(self) -> SigningKey:
         """Add a key. From now on every notice is signed by it as well."""
-        return self._make(self.current()[0].number + 1)
+        return self._make(self.signing()[0].number + 1)
 
     def retire(self) -> SigningKey | None:
         """Remove the oldest key and return it; None if it is the only one."""

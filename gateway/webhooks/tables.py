@@ -40,7 +40,6 @@ webhook_notice = Table(
     ),
     Index(
         "ix_webhook_notice_line",
-        "endpoint_id",
         "subject",
         "seq",
         sqlite_where=_WAITING,

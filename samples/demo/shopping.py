@@ -22,7 +22,7 @@ ADDRESS = {
 }
 CURRENCY, COUNTRY = "EUR", "DE"
 _EVENT_WITHIN_S = 20.0
-_EXPECTED = frozenset({"order.placed", "order.confirmed", "fulfillment.accepted"})
+_EXPECTED = frozenset({"order.placed", "consent.confirmed", "order.confirmed", "fulfillment.accepted"})
 """Events that need no line of their own."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -102,6 +103,17 @@ def test_the_same_model_gives_the_same_picture() -> None:
 def test_a_model_that_is_too_large_has_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_TRIANGLES", 11)
     assert measure(cube(0.2, 0.3, 0.1)).picture == b""
+
+
+def test_a_model_of_many_large_faces_has_no_picture_and_is_taken() -> None:
+    faces = 60_000
+    one = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], float)
+    corners = np.repeat(one[None], faces, axis=0)
+    corners[..., 2] = np.linspace(0, 1, faces)[:, None]
+    stack = trimesh.Trimesh(corners.reshape(-1, 3), np.arange(3 * faces).reshape(-1, 3), process=False)
+    started = time.monotonic()
+    assert measure(trimesh.Scene([stack]).export(file_type="glb")).picture == b""
+    assert time.monotonic() - started < 15
 
 
 def test_a_scene_of_points_alone_has_no_picture() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.catalog import pictures
+from gateway.catalog import pictures, token_documents
 from gateway.catalog.assets import AssetStore
 from gateway.catalog.importing import import_folder
 from gateway.catalog.loading import load_snapshot
@@ -17,6 +17,7 @@ from gateway.catalog.tables import asset
 from gateway.catalog.token_documents import canonical, document_at, edition_now, publish, published
 from gateway.kernel.errors import NotFoundError
 from gateway.kernel.store.sqlite import SqliteStore
+from gateway.kernel.store.unit import Reader
 from tests.catalog.merchants import MERCHANT, PRODUCT, Folder
 
 CHANGED = PRODUCT.replace("A box", "Another box").replace("Be kind.", "Be cruel.")
@@ -60,6 +61,22 @@ async def test_a_document_is_found_by_the_hash_of_its_bytes(store: SqliteStore) 
         await store.read(lambda reader: document_at(reader, "0" * 64))
     with pytest.raises(NotFoundError):
         await store.write(lambda uow: publish(uow, 999, None))
+
+
+async def test_a_copy_is_of_the_edition_that_another_process_has_fixed_meanwhile(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = await store.write(lambda uow: publish(uow, 1, None))
+    asked = []
+
+    def as_before_the_others_commit(reader: Reader, item_number: int) -> dict[str, Any]:
+        asked.append(item_number)
+        found = edition_now(reader, item_number)
+        return {**found, "name": "After a change"} if len(asked) == 1 else found
+
+    monkeypatch.setattr(token_documents, "edition_now", as_before_the_others_commit)
+    copy = await store.write(lambda uow: publish(uow, 1, 5))
+    assert copy.document["name"] == f"{fixed.document['name']} #5"
 
 
 async def test_a_document_is_published_once(store: SqliteStore, assets: AssetStore, folder: Folder) -> None:

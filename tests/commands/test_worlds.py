@@ -145,14 +145,23 @@ def test_signing_keys_are_changed_with_an_overlap(operator: Operator) -> None:
     assert [key.number for key in SigningKeys(operator.data_dir / "keys").current()] == [2]
 
 
+def test_where_there_is_no_gateway_no_signing_key_is_made(tmp_path: Path) -> None:
+    Operator(tmp_path / "mistyped").says("signing-keys", fails=True)
+    assert not (tmp_path / "mistyped").exists()
+
+
 # --- Consents between facts -------------------------------------------------------------------------
 
 
-async def _allow(store: SqliteStore, expires_at_ms: int | None = None) -> PlayerConsent:
-    allowed = Allowed(
-        "cus_1", "dev_1", "aurora", (Scope.ITEMS,), expires_at_ms, worlds.new_player_id(), "00" * 16
-    )
-    return await store.write(lambda uow: worlds.allow(uow, allowed))
+async def _allow(
+    store: SqliteStore,
+    expires_at_ms: int | None = None,
+    *,
+    last_seq: int = 0,
+    scopes: tuple[Scope, ...] = (Scope.ITEMS,),
+) -> PlayerConsent:
+    allowed = Allowed("cus_1", "dev_1", "aurora", scopes, expires_at_ms, worlds.new_player_id(), "00" * 16)
+    return await store.write(lambda uow: worlds.allow(uow, allowed, last_seq=last_seq))
 
 
 async def test_what_happened_before_a_consent_that_had_ended_is_never_told(tmp_path: Path) -> None:
@@ -161,23 +170,37 @@ async def test_what_happened_before_a_consent_that_had_ended_is_never_told(tmp_p
         await commands.add_world(store, "aurora", title="", webhook_url=HOOK)
         endpoints = WorldEndpoints()
         first = await _allow(store, clock.now_ms() + 1000)
-        happened_ms = clock.now_ms() + 10
 
-        async def may_know() -> bool:
-            return await store.read(
-                lambda reader: endpoints.may_know(reader, "aurora", first.player_id, happened_ms)
-            )
+        async def after() -> int | None:
+            sight = await store.read(lambda reader: endpoints.sight(reader, "aurora", first.player_id))
+            return None if sight is None else sight.after_seq
 
-        clock.advance(20)
-        assert await may_know()
+        assert await after() == 0
         clock.advance(1000)
-        assert not await may_know(), "it has ended by itself"
-        await _allow(store)
-        assert not await may_know(), "and a new consent says nothing of what was before"
-        happened_ms = clock.now_ms()
-        assert await may_know()
+        assert await after() is None, "it has ended by itself"
+        await _allow(store, last_seq=7)
+        assert await after() == 7, "and a new consent says nothing of what was before"
+        await _allow(store, last_seq=9)
+        assert await after() == 7, "one that stands goes on"
         await store.write(lambda uow: worlds.revoke(uow, "cus_1", "aurora"))
-        assert not await may_know()
+        assert await after() is None
+
+
+async def test_wallets_are_hidden_from_a_world_that_may_not_see_them_any_more(tmp_path: Path) -> None:
+    async with gateway_store(tmp_path) as store:
+        await commands.add_world(store, "aurora", title="", webhook_url=HOOK)
+        data = {"item": {"sku": "A", "wallet": "0x1"}, "from": "0x1", "to": "0x2"}
+
+        async def shown(*scopes: Scope) -> dict[str, Any]:
+            player = await _allow(store, scopes=scopes)
+            sight = await store.read(
+                lambda reader: WorldEndpoints().sight(reader, "aurora", player.player_id)
+            )
+            assert sight is not None
+            return sight.shown(data)
+
+        assert await shown(Scope.ITEMS, Scope.WALLETS) == data
+        assert await shown(Scope.ITEMS) == {"item": {"sku": "A"}}
 
 
 async def test_an_address_is_asked_for_at_every_attempt(tmp_path: Path) -> None:

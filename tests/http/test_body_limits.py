@@ -109,3 +109,14 @@ async def test_nul_in_a_body_is_refused_also_where_it_is_cut_in_two(parts: list[
     answer = await api.http.post("/v1/merchant/customers", content=body(), headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (400, "message.invalid")
     assert "NUL" in answer.json()["detail"]
+
+
+async def test_a_picture_may_hold_nul_bytes_and_nothing_else_may_whatever_type_it_names(api: Api) -> None:
+    for headers in (api.as_merchant(), {**api.as_merchant(), "Content-Type": "image/png"}):
+        picture = await api.http.post("/v1/merchant/pictures", content=b"\0\\u0000%00", headers=headers)
+        assert (picture.status_code, picture.json()["code"]) == (422, "picture.invalid")
+    for kind in ("image/png", "model/gltf-binary", "application/octet-stream"):
+        for path in ("/pay", "/v1/merchant/customers"):
+            headers = {**api.as_merchant(), "Content-Type": kind}
+            answer = await api.http.post(path, content=b"code=%00", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (400, "message.invalid")

@@ -46,7 +46,7 @@ async def allow(
         worlds.new_player_id(),
         worlds.new_item_key(),
     )
-    return await store.write(lambda uow: worlds.allow(uow, allowed))
+    return await store.write(lambda uow: worlds.allow(uow, allowed, last_seq=0))
 
 
 async def told(store: SqliteStore, customer_id: str) -> list[str]:

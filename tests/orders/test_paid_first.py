@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders.choosing import leg_due
+from gateway.orders.leaving import refuse_to_give_key
 from gateway.orders.tables import quote
 from gateway.orders.views import order_document
 from tests.support.evidence import Row
 from tests.support.invariants import violations
 from tests.support.paper_lane import ACCOUNT, PaperLane
 from tests.support.stepped_gateway import DAY, SteppedGateway, stepped_gateway
+from wallets.minting.tables import mint
 
 LAMP = "KUPPEL-LAMP:digital"
 BOTH = "KUPPEL-LAMP:bundle"
@@ -113,6 +115,49 @@ async def test_an_account_whose_key_was_taken_is_paid_first_too(
     assert minted_to(shop, order_id) == [(ACCOUNT, "queued", None)]
     await lane.run()
     assert shop.order(order_id)["state"] == "completed"
+
+
+async def test_the_key_is_not_given_while_a_token_is_on_its_way_that_may_have_to_come_back(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    async def is_refused(order_id: str) -> bool:
+        try:
+            await shop.store.read(lambda reader: refuse_to_give_key(reader, shop.who.customer_id))
+        except ConflictError as error:
+            assert (error.code, error.data) == ("wallet.export_waits", {"order_ids": [order_id]})
+            return True
+        return False
+
+    order_id = (await shop.place(LAMP))["order_id"]
+    # Not asked for yet: it would be paid first.
+    assert not await is_refused(order_id)
+    await shop.work()
+    assert await is_refused(order_id)
+    await lane.run()
+    assert leg(shop, order_id)["state"] == "fulfilled" and await is_refused(order_id)
+    await shop.finish_work()
+    assert not await is_refused(order_id)
+    await shop.take_back(order_id)
+    assert await is_refused(order_id)
+    await lane.run()
+    await shop.finish_work()
+    assert leg(shop, order_id)["state"] == "returned" and not await is_refused(order_id)
+    # What goes outside was paid first.
+    await paid(shop, LAMP)
+    assert not await is_refused(order_id)
+
+
+async def test_a_token_that_is_found_to_be_on_a_contract_without_a_way_back_holds_up_nobody(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    order_id = (await shop.place(LAMP, card="capture_declined"))["order_id"]
+    await shop.finish_work()
+    # Its edition was declared after its mint was asked for.
+    await shop.store.write(lambda uow: uow.core(update(mint).values(receiver="own")))
+    await lane.run()
+    await shop.finish_work()
+    assert leg(shop, order_id)["state"] == "returning"
+    assert shop.events().count("payment.stuck") == 1
 
 
 @pytest.mark.parametrize("wallet", ["wal_unknown", "wal_theirs", "wal_elsewhere"])
@@ -369,6 +414,46 @@ async def test_a_part_that_was_refunded_before_delivery_is_never_earned(
     assert shop.balances("income:%") == shop.balances("liability:%") == {}
 
 
+async def test_what_was_paid_back_in_whole_before_it_was_delivered_is_not_delivered_any_more(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    order_id = await undelivered(shop, lane)
+    leg_id = leg(shop, order_id)["leg_id"]
+    await shop.ask_refund(order_id)
+    # The money is on its way: nobody has the token for nothing.
+    with pytest.raises(ConflictError) as refused:
+        await shop.choose_wallet(order_id, leg_id, "wal_2")
+    assert refused.value.code == "leg.not_undelivered"
+    await shop.finish_work()
+    assert leg(shop, order_id)["state"] == "returned"
+    assert shop.order(order_id)["state"] == "refunded"
+    assert shop.balances("income:%") == shop.balances("liability:%") == {}
+
+
+async def test_what_is_being_paid_back_when_its_period_ends_is_not_delivered_meanwhile(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    placed = await shop.place(LAMP, body={"digital_start": "after_withdrawal_period"})
+    order_id = placed["order_id"]
+    await shop.finish_work()
+    await shop.wait(13 * DAY)
+    await shop.ask_refund(order_id)
+    await shop.wait(8 * DAY)
+    assert await lane.claim() == 0
+    await shop.finish_work()
+    assert shop.order(order_id)["state"] == "refunded"
+
+
+async def test_a_queued_mint_that_was_paid_back_in_whole_is_taken_out_of_the_queue(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    order_id = await paid(shop, LAMP)
+    await shop.ask_refund(order_id)
+    await shop.finish_work()
+    assert await lane.claim() == 0
+    assert shop.order(order_id)["state"] == "refunded"
+
+
 # --- With other legs --------------------------------------------------------------------------------
 
 
@@ -398,6 +483,24 @@ async def test_a_token_that_is_not_minted_takes_the_parcel_of_its_line_back(
     states = {kind: row["state"] for kind, row in shop.legs(order_id).items()}
     assert states == {"mint": "returned", "ship": "canceled"}
     assert shop.order(order_id)["state"] == "refunded"
+
+
+async def test_a_parcel_is_not_canceled_once_the_token_of_its_line_is_outside(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    order_id = await paid(shop, BOTH)
+    await shop.ship()
+    await shop.finish_work()
+    await lane.claim()
+    with pytest.raises(ConflictError):
+        await shop.cancel(order_id)
+    await lane.settle()
+    assert (leg(shop, order_id)["state"], leg(shop, order_id, "ship")["state"]) == ("captured", "accepted")
+    with pytest.raises(ConflictError) as refused:
+        await shop.cancel(order_id)
+    assert refused.value.code == "order.not_cancelable"
+    await shop.deliver()
+    assert shop.order(order_id)["state"] == "completed"
 
 
 async def test_a_token_that_was_lost_with_its_block_is_paid_back(

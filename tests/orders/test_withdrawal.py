@@ -14,13 +14,23 @@ from gateway.kernel.documents import decode
 from gateway.kernel.errors import ConflictError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders import starting
+from gateway.orders.capturing import EXPIRED
 from gateway.orders.purchase import known_purchase
 from gateway.orders.tables import consent
 from gateway.orders.views import order_document
 from gateway.orders.withdrawal import COUNTRIES, consents_needed, may_deliver, withdrawal_ends_ms
+from gateway.protocol.messages import QuoteCreate
 from tests.support.invariants import violations
 from tests.support.paper_lane import PaperLane
 from tests.support.stepped_gateway import DAY, HOUR, SteppedGateway, stepped_gateway
+from wallets.vault.port import (
+    Authorize,
+    Capture,
+    OperationKind,
+    OperationResult,
+    OperationStatus,
+    ProviderTerms,
+)
 
 CHAIR, LAMP = "HALM-CHAIR:digital", "KUPPEL-LAMP:digital"
 WAIT = {"digital_start": "after_withdrawal_period"}
@@ -273,3 +283,63 @@ async def test_who_withdraws_while_it_is_being_paid_gets_it_back_once_it_is(
     assert shop.order(order_id)["state"] == "refunded"
     assert await lane.claim() == 0 and not shop.rows("SELECT * FROM entitlement")
     assert shop.balances("income:%") == shop.balances("liability:%") == {}
+
+
+@pytest.mark.parametrize("refusal", [None, EXPIRED])
+@pytest.mark.parametrize("item", [CHAIR, LAMP])
+async def test_what_was_withdrawn_from_while_it_was_being_paid_is_not_asked_for_again(
+    plain_seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, item: str, refusal: str | None
+) -> None:
+    async def lost(request: Capture) -> OperationResult:
+        return OperationResult(
+            request.operation_id,
+            OperationKind.CAPTURE,
+            OperationStatus.FAILED,
+            request.amount,
+            refusal=refusal,
+        )
+
+    async with stepped_gateway(plain_seed, tmp_path) as shop:
+        await PaperLane(shop).begin()
+        order_id = (await shop.place(item, body=WAIT))["order_id"]
+        await shop.work()
+        await shop.cancel(order_id)
+        monkeypatch.setattr(shop.gateway.vault, "capture", lost)
+        await shop.finish_work()
+        assert len(shop.operations(order_id, "capture")) == 1
+        assert not {"order.held", "payment.capture_failed"} & set(shop.events())
+        assert shop.order(order_id)["state"] == "canceled"
+        intent = shop.intent(order_id)
+        assert intent["captured_minor"] == 0 and intent["voided_minor"] == intent["authorized_minor"]
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+@pytest.mark.parametrize("most_captures", [1, 2, 3])
+async def test_goods_do_not_wait_for_what_waits_where_few_captures_are_taken(
+    plain_seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_captures: int, renewed: bool
+) -> None:
+    async with stepped_gateway(plain_seed, tmp_path) as shop:
+        lane = PaperLane(shop)
+        await lane.begin()
+        authorize = shop.gateway.vault.authorize
+        terms = ProviderTerms(
+            "simulated", most_captures, most_captures > 1, True, True, renewed, False, authorizes=True
+        )
+
+        async def few(request: Authorize) -> OperationResult:
+            return replace(await authorize(request), terms=terms)
+
+        monkeypatch.setattr(shop.gateway.vault, "authorize", few)
+        # Two numbered tokens and their parcel, in one line.
+        scarves = [{"sku": "ESTUARY-SCARF", "format": "bundle", "quantity": 2}]
+        body = {"merchant": "harbour-and-thread", "items": scarves, "currency": "EUR", "country": "DE"}
+        quoted = await shop._command(QuoteCreate, "quote.create", body)
+        order_id = (await shop.perform(await shop.place_command(quoted, body=WAIT)))["order_id"]
+        await shop.deliver()
+        states = "SELECT kind, state FROM leg WHERE order_id = ? ORDER BY kind, state"
+        found = [(row["kind"], row["state"]) for row in shop.rows(states, order_id)]
+        assert found == [("mint", "paid"), ("mint", "paid"), ("ship", "captured")]
+        await shop.wait(21 * DAY)
+        await lane.run()
+        await shop.deliver()
+        assert shop.order(order_id)["state"] == "completed"

@@ -137,6 +137,13 @@ async def test_three_cards_are_three_tokens_of_the_merchants_contract(own_shop: 
         assert row in ("minted", "final")
         with pytest.raises(AssertionError, match=r"order\.return_needs_holder"):
             await own_shop.refund(order_id)
+        # Our metadata tells of our contract alone, whatever numbers the other one has.
+        items = (await headset.command("wallet.list"))["items"]
+        assert [item["metadata_url"] for item in items] == [None] * 3
+        (number,) = {
+            row["item_number"] for row in Evidence(own_shop.data_dir).rows("SELECT item_number FROM mint")
+        }
+        assert (await own_shop.http.get(f"/v1/tokens/{number:064x}.json")).status_code == 404
     await own_shop.check()
 
 

@@ -17,9 +17,11 @@ from eth_utils.crypto import keccak
 from joserfc import jwe
 from joserfc.jwk import OKPKey
 
+from gateway.orders.tables import leg
 from samples.headset.client import CommandError, Headset
 from tests.support.authenticating import with_passkey
 from tests.support.authenticator import SoftAuthenticator
+from tests.support.buying import buy, ended
 from tests.support.gateway import Customer, OpenGateway
 from tests.support.localhost import at_localhost
 from tests.support.seed import Seed
@@ -245,6 +247,27 @@ async def test_an_approval_of_a_payment_gives_no_key(passkey_shop: OpenGateway) 
         recipient = {"recipient": OKPKey.generate_key("X25519").as_dict(private=True)}
         answer = await rest(shop, customer, "POST", "/key-exports", json=recipient)
         assert refusal(answer) == "wallet.export_recipient"
+        assert (await export.approve(device.get(export.options))).is_success
+    await shop.check()
+
+
+async def test_no_key_is_given_while_a_token_may_have_to_come_back(passkey_shop: OpenGateway) -> None:
+    shop = passkey_shop
+    customer = await shop.customer("visa", "challenge")
+    store = shop.gateway.context.store
+    async with shop.headset(customer) as headset:
+        device = await with_passkey(shop, headset, customer)
+        order_id = await buy(headset, customer, "KUPPEL-LAMP:digital")
+        await ended(headset, order_id)
+        export = Export(shop, customer)
+        await export.begin()
+        mine = leg.update().where(leg.c.order_id == order_id)
+        # As if its capture were still under way.
+        await store.write(lambda uow: uow.core(mine.values(state="fulfilled")))
+        assert refusal(await export.approve(device.get(export.options))) == "wallet.export_waits"
+        assert refusal(await Export(shop, customer).begin()) == "wallet.export_waits"
+        assert not shop.evidence.rows("SELECT * FROM custody_account WHERE exported_at_ms IS NOT NULL")
+        await store.write(lambda uow: uow.core(mine.values(state="captured")))
         assert (await export.approve(device.get(export.options))).is_success
     await shop.check()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 from collections.abc import AsyncIterator
@@ -181,6 +182,27 @@ async def test_what_was_sold_stays_and_what_was_not_may_change(shop: OpenGateway
     assert again["immutable"]["sha256"] != metadata["immutable"]["sha256"]
     lamp = await bought(shop, customer, "KUPPEL-LAMP:bundle")
     assert lamp["title"] == "Dome lamp"
+
+
+async def test_what_is_ordered_of_an_open_edition_stays_while_its_payment_waits(
+    shop: OpenGateway, tmp_path: Path
+) -> None:
+    customer = await shop.customer("challenge")
+    folder = tmp_path / "harbour-and-thread"
+    shutil.copytree(SAMPLES / "harbour-and-thread", folder)
+    file = folder / "products" / "lagoon-hat.yaml"
+    text = file.read_text()
+    file.write_text(re.sub(r"(?m)^  title:.*$", '  title: {en: "Another hat"}', text))
+
+    async with shop.headset(customer) as headset:
+        merchant = "harbour-and-thread"
+        order_id = await buy(headset, customer, "LAGOON-HAT:digital", card="challenge", merchant=merchant)
+        await headset.event("payment.action_required", order_id=order_id)
+        (before,) = (await headset.command("wallet.list"))["items"]
+        assert before["title"] != "Another hat"
+        await commands.import_catalog(shop.gateway.context, folder)
+        (after,) = (await headset.command("wallet.list"))["items"]
+        assert after["title"] == before["title"]
 
 
 async def test_a_copy_that_was_not_sold_is_not_found(shop: OpenGateway) -> None:

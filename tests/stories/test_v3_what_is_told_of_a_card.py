@@ -83,7 +83,11 @@ async def ask(told: Told, headset: Headset, type: str, body: Document | None = N
 async def shopping(shop: ServerProcess, told: Told, customer: Customer) -> dict[str, str]:
     """Buy in every way; returns what the parameters of routes are filled with."""
     names: dict[str, str] = {"customer_id": customer.customer_id}
+    world = ("worlds", "add", "aurora", "--data-dir", str(shop.data_dir))
+    names["world_key"] = (await asyncio.to_thread(CliRunner().invoke, app, world)).output.strip()
     async with shop.headset(customer) as headset:
+        allowed = await ask(told, headset, "world.allow", {"world_id": "aurora", "scopes": ["items"]})
+        names["player_id"] = allowed["player_id"]
         names["order_id"] = await buy(headset, customer, "KUPPEL-LAMP:bundle", card="amex")
         await ended(headset, names["order_id"])
         refused = await buy(headset, customer, "FJORD-MUG:physical", card="lost_card")
@@ -112,6 +116,11 @@ async def shopping(shop: ServerProcess, told: Told, customer: Customer) -> dict[
             told.add("order.get", json.dumps(await show(headset, order_id)))
         for type in ("payment.methods", "order.list", "wallet.list", "payment.add_card"):
             await ask(told, headset, type)
+        wallet = await ask(told, headset, "wallet.page")
+        assert (await shop.http.post(wallet["url"])).status_code == 303
+        page = await shop.http.get("/wallet")
+        (item, *_) = re.findall(r'href="(/wallet/items/[^"]+)"', page.text)
+        assert (await shop.http.get(item)).status_code == 200
         told.add("events", json.dumps(headset.events))
     return names
 
@@ -130,18 +139,19 @@ async def refusals(shop: ServerProcess) -> None:
 
 
 async def every_reading_route(shop: ServerProcess, customer: Customer, names: dict[str, str]) -> None:
-    """Ask each route of the document as the customer, as the merchant and as nobody; one of them may."""
+    """Ask each route of the document as the customer, a merchant, a world and as nobody; one of them may."""
     document = (await shop.http.get("/v1/openapi.json")).json()
     (product, *_) = (await shop.merchant("GET", "/products"))["products"]
     names = {**names, "handle": product["handle"], "product_id": product["product_id"]}
+    world_key = names.pop("world_key")
     callers: list[Document] = [
-        {"Authorization": f"Bearer {token}"} for token in (customer.token, shop.keys[ATELIER])
+        {"Authorization": f"Bearer {token}"} for token in (customer.token, shop.keys[ATELIER], world_key)
     ]
     paths = [path for path, methods in document["paths"].items() if "get" in methods]
     assert len(paths) > 20
     pages = ["/pay", "/pay/challenges/{action_id}", "/pay/challenges/{action_id}/state", "/pay/links/{token}"]
     for path in {*paths, *pages}:
-        if "{name}" in path:
+        if "{name}" in path or "{sha256}" in path:
             continue  # files and public documents: the same for everybody
         filled = re.sub(r"\{(\w+)\}", lambda found: names[found.group(1)], path)
         answers = [await shop.http.get(filled, headers=headers) for headers in (*callers, {})]

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.anvil import MISSING
 from wallets.minting.chain.jsonrpc import JsonRpcChain
 from wallets.minting.chain.port import ChainUnavailable
 
@@ -65,7 +66,7 @@ async def anvil(home: Path, *options: str) -> AsyncIterator[AnvilNode]:
     """Start a node and stop it again; skips the test where there is no anvil."""
     binary = anvil_binary()
     if binary is None:
-        pytest.skip("no anvil: set ANVIL to its binary, or run 'npm install @foundry-rs/anvil'")
+        pytest.skip(MISSING)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -49,6 +49,7 @@ _SIGNATURES = {
     "are_minted": ["uint256[]"],
     "are_returned": ["uint256[]"],
     "balanceOf": ["address", "uint256"],
+    "is_minter": ["address"],
     "max_supply": ["uint256"],
     "minted": ["uint256"],
 }
@@ -194,6 +195,8 @@ class FakeChain:
                 return _words(32, len(first), *(number in known for number in first))
             case "balanceOf":
                 return _words(state.balances.get((to_checksum_address(first), rest[0]), 0))
+            case "is_minter":
+                return _words(int(to_checksum_address(first) in state.minters))
             case "max_supply":
                 edition, serial = split_token_id(first)
                 cap = state.caps.get(edition, 0)

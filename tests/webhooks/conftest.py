@@ -19,7 +19,7 @@ from gateway.kernel.store.schema import metadata
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from gateway.webhooks import outbox
 from gateway.webhooks.delivery import Delivery
-from gateway.webhooks.model import Answer, Notice
+from gateway.webhooks.model import Answer, Notice, Sight
 from gateway.webhooks.signing import SigningKeys
 from gateway.webhooks.tables import webhook_feed, webhook_notice
 from tests.support.databases import Database, sqlite_database
@@ -67,16 +67,20 @@ class Endpoints:
     def __init__(self) -> None:
         self.urls: dict[str, str | None] = {"one": "https://one.example", "two": "https://two.example"}
         self.unknown: set[str] = set()
+        self.sights: dict[str, Sight] = {}
         self.stopped: dict[str, str] = {}
 
     def url_of(self, reader: Reader, endpoint_id: str) -> str | None:
         return None if endpoint_id in self.stopped else self.urls[endpoint_id]
 
-    def may_know(self, reader: Reader, endpoint_id: str, subject: str, since_ms: int) -> bool:
-        return subject not in self.unknown
+    def sight(self, reader: Reader, endpoint_id: str, subject: str) -> Sight | None:
+        return None if subject in self.unknown else self.sights.get(subject, Sight(0))
 
-    def stop(self, uow: UnitOfWork, endpoint_id: str, url: str, because: str) -> None:
+    def stop(self, uow: UnitOfWork, endpoint_id: str, url: str, because: str) -> bool:
+        if self.urls[endpoint_id] != url:
+            return False
         uow.after_commit(lambda: self.stopped.setdefault(endpoint_id, because))
+        return True
 
 
 @dataclass

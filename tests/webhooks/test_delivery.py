@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.webhooks import outbox
 from gateway.webhooks.delivery import PER_ENDPOINT
-from gateway.webhooks.model import MOST_ATTEMPTS, WAITS_MS, Answer, Meaning, NoticeState
+from gateway.webhooks.model import MOST_ATTEMPTS, WAITS_MS, Answer, Meaning, NoticeState, Sight
 from tests.webhooks.conftest import Sending
 
 ONE, TWO = "https://one.example", "https://two.example"
@@ -271,3 +272,143 @@ async def test_the_loop_sends_what_is_written_while_it_runs(sending: Sending) ->
                 await asyncio.sleep(0.01)
     finally:
         await sending.delivery.stop()
+
+
+async def test_a_new_consent_keeps_what_was_written_since_it_began(sending: Sending) -> None:
+    """Withdrawing what is of before must not take along what came after."""
+    await sending.write("before the consent ended")
+    await sending.write("since it began anew")
+    sending.endpoints.sights["ada"] = Sight(1)
+    await sending.send()
+    assert sending.receiver.bodies() == ['"since it began anew"']
+    assert await sending.states() == ["withdrawn", "delivered"]
+
+
+async def test_what_is_hidden_by_now_is_not_sent_even_if_it_was_written(sending: Sending) -> None:
+    data = {"text": "x", "wallet": "0x1", "item": {"wallet": "0x1", "sku": "A"}}
+    await sending.store.write(lambda uow: outbox.write_notice(uow, "one", "ada", "item.granted", data))
+    sending.endpoints.sights["ada"] = Sight(0, frozenset({"wallet"}))
+    (row,) = await sending.store.read(lambda reader: outbox.due_notices(reader, "one", 1))
+    sight = sending.endpoints.sights["ada"]
+    notice = await sending.store.write(lambda uow: outbox.lease(uow, row, sight, 1000))
+    assert notice is not None and notice.data == {"text": "x", "item": {"sku": "A"}}
+
+
+async def test_a_late_410_of_an_old_address_stops_nothing_at_the_new_one(sending: Sending) -> None:
+    async def moves(url: str) -> None:
+        sending.endpoints.urls["one"] = TWO
+
+    sending.receiver.gate = moves
+    sending.receiver.answers[ONE] = [Answer(410)]
+    await sending.write("a")
+    await sending.write("b")
+    await sending.send()
+    sending.clock.advance(60_000)
+    await sending.send()
+    assert sending.endpoints.stopped == {}
+    assert sending.receiver.bodies(TWO) == ['"a"', '"b"']
+    assert await sending.states() == ["delivered", "delivered"]
+
+
+async def test_a_row_that_another_process_has_tried_since_is_not_claimed(sending: Sending) -> None:
+    await sending.write("a")
+    (seen,) = await sending.store.read(lambda reader: outbox.due_notices(reader, "one", 1))
+    sending.receiver.answers[ONE] = [Answer(500)]
+    await sending.send()
+    late = await sending.store.write(lambda uow: outbox.lease(uow, seen, Sight(0), 1000))
+    assert late is None, "it waits for its next time"
+
+
+async def test_what_was_asked_to_wait_is_not_sent_before_because_another_was_taken(sending: Sending) -> None:
+    sending.receiver.answers[ONE] = [Answer(503, retry_after_ms=7_200_000), Answer(error="ConnectError")]
+    await sending.write("asked to wait")
+    await sending.send(1)
+    sending.clock.advance(3_600_000)
+    await sending.write("away", about="bea")
+    await sending.send(1)
+    sending.clock.advance(60_000)
+    await sending.write("taken", about="cyd")
+    await sending.send()
+    assert sending.receiver.bodies().count('"asked to wait"') == 1
+    assert sending.receiver.bodies().count('"away"') == 2
+    sending.clock.advance(7_200_000)
+    await sending.send()
+    assert set(await sending.states()) == {"delivered"}
+
+
+async def test_one_that_is_never_answered_keeps_its_times_while_others_are_taken(sending: Sending) -> None:
+    await sending.write("well", about="bea")
+    await sending.send()
+
+    async def hangs(url: str) -> None:
+        if sending.receiver.bodies()[-1] == '"poison"':
+            sending.receiver.answers[ONE] = [Answer(error="no answer")]
+
+    sending.receiver.gate = hangs
+    await sending.write("poison")
+    for number in range(20):
+        await sending.send(1)
+        sending.clock.advance(2_000)
+        await sending.write(f"well {number}", about="bea")
+    assert sending.receiver.bodies().count('"poison"') <= 3, "its ten attempts are for three days"
+
+
+async def test_a_server_that_is_away_for_days_is_stopped_however_long_the_queue(sending: Sending) -> None:
+    sending.receiver.answers[ONE] = [Answer(error="ConnectError")] * 1000
+    for number in range(40):
+        await sending.write("x", about=str(number))
+    for _ in range(120):
+        await sending.send(1)
+        sending.clock.advance(3_600_000)
+    assert list(sending.endpoints.stopped) == ["one"]
+    assert set(await sending.states()) == {"failed", "kept"}
+
+
+async def test_a_long_queue_is_looked_through_quickly(sending: Sending) -> None:
+    def unit(uow: UnitOfWork) -> None:
+        for number in range(6_000):
+            outbox.write_notice(uow, "one", f"player {number % 600}", "item.granted", {"text": "x"})
+
+    await sending.store.write(unit)
+    began = time.process_time()
+    for _ in range(3):
+        found = await sending.store.read(lambda reader: outbox.due_notices(reader, "one", 4))
+        none = await sending.store.read(lambda reader: outbox.due_notices(reader, "two", 4))
+        assert len(found) == 4 and none == []
+    # Every line's first is under way: the rest is looked through in vain.
+    firsts = await sending.store.read(lambda reader: outbox.due_notices(reader, "one", 600))
+    await sending.store.write(
+        lambda uow: [outbox.lease(uow, row, Sight(0), 60_000) for row in firsts] and None
+    )
+    assert await sending.store.read(lambda reader: outbox.due_notices(reader, "one", 4)) == []
+    assert time.process_time() - began < 1
+
+
+async def test_trouble_with_one_endpoint_keeps_no_other_waiting(sending: Sending) -> None:
+    await sending.write("a", to="one")
+    await sending.write("b", to="two")
+    del sending.endpoints.urls["one"]
+    await sending.send()
+    assert sending.receiver.bodies(TWO) == ['"b"']
+
+
+async def test_ids_of_one_fact_do_not_follow_each_other(sending: Sending) -> None:
+    def unit(uow: UnitOfWork) -> None:
+        for name in ("one", "two"):
+            outbox.write_notice(uow, name, "ada", "item.granted", {"text": "x"})
+
+    await sending.store.write(unit)
+    (left,), (right,) = await sending.rows("one"), await sending.rows("two")
+    assert left.notice_id[:10] != right.notice_id[:10]
+
+
+async def test_what_an_old_address_asked_for_does_not_hold_up_the_new_one(sending: Sending) -> None:
+    sending.receiver.answers[ONE] = [Answer(503, retry_after_ms=3_600_000)]
+    await sending.write("a")
+    await sending.send()
+    await sending.write("b", about="bea")
+    await sending.send()
+    assert sending.receiver.bodies() == ['"a"']
+    sending.endpoints.urls["one"] = TWO
+    await sending.send()
+    assert sending.receiver.bodies(TWO) == ['"b"']

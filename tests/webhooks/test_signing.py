@@ -76,3 +76,11 @@ def test_a_key_file_that_is_damaged_says_so(tmp_path: Path, text: str) -> None:
     with pytest.raises(UnavailableError) as refused:
         SigningKeys(tmp_path).current()
     assert refused.value.code == "webhook.key_unreadable"
+
+
+def test_nothing_is_sent_without_a_signature(tmp_path: Path) -> None:
+    keys = SigningKeys.open(tmp_path)
+    (tmp_path / "webhook-1.key").unlink()
+    with pytest.raises(UnavailableError) as refused:
+        keys.signing()
+    assert refused.value.code == "webhook.key_unreadable"

@@ -22,6 +22,17 @@ _CACHED = 50_000
 _TRIES = 5
 
 _OF = Statement(select(custody_account).where(custody_account.c.customer_id == bindparam("customer_id")))
+_LOCKED = Statement(
+    select(custody_account.c.customer_id)
+    .where(custody_account.c.customer_id == bindparam("customer_id"))
+    .with_for_update()
+)
+# Shared with others who only look.
+_HELD = Statement(
+    select(custody_account)
+    .where(custody_account.c.customer_id == bindparam("customer_id"))
+    .with_for_update(read=True)
+)
 _NEXT_INDEX = (
     select(
         bindparam("customer_id", type_=Text()),
@@ -73,6 +84,21 @@ def is_exported(reader: Reader, customer_id: str) -> bool:
     """Whether the customer took the key of their account: from then on it is a wallet like any outside."""
     row = reader.row(_OF, {"customer_id": customer_id})
     return row is not None and row.exported_at_ms is not None
+
+
+def held_account(uow: UnitOfWork, customer_id: str) -> tuple[CustodyAccount, bool] | None:
+    """Return a customer's account and whether its key was taken, which stays so until the unit ends; None if
+    the account was never ensured."""
+    row = uow.row(_HELD, {"customer_id": customer_id})
+    if row is None or row.address is None:
+        return None
+    account = CustodyAccount(row.customer_id, row.account_index, row.address)
+    return account, row.exported_at_ms is not None
+
+
+def lock_account(uow: UnitOfWork, customer_id: str) -> None:
+    """Wait for units that hold the account as it is (`held_account`), and keep others from doing so."""
+    uow.row(_LOCKED, {"customer_id": customer_id})
 
 
 class Custody:

@@ -232,7 +232,9 @@ def release(uow: UnitOfWork, per_day: int, most: int) -> int:
         first = uow.row(_FIRST_HELD, {"merchant": after})
         count = most
         if left is not None and first is not None:
-            count = min(most, (left - gas.BASE - gas.EDITION) // gas.MINT) if left >= _alone(first) else 0
+            # The first one fits, whatever a batch would need.
+            fitting = max(1, (left - gas.BASE - gas.EDITION) // gas.MINT)
+            count = min(most, fitting) if left >= _alone(first) else 0
         if count > 0:
             released += uow.run(_RELEASE, {"merchant": after, "count": count})
     return released

@@ -51,7 +51,8 @@ class Carrier:
         claimed = [tx for tx in view.txs if tx.state is TxState.CLAIMED]
         for tx in claimed:
             stored = await self._sender.sign(tx.tx_id)
-            if stored is not None:
+            # The other work may have found the bytes in their rows and sent them meanwhile.
+            if stored is not None and tx.tx_id not in self._sent_at:
                 self._fresh[tx.tx_id] = stored
         return bool(claimed)
 
@@ -95,11 +96,13 @@ class Carrier:
             for tx_id, at in self._sent_at.items()
             if known.get(tx_id) is not TxState.MINED and (tx_id in known or at > now - _ENDED_AFTER_S)
         }
-        # Another process may have sent what this one signed. What was signed after the look is not in it yet.
+        # Another process may have sent what this one signed, and seen it in a block. What was signed after
+        # the look is not in it yet.
         self._fresh = {
             tx_id: stored
             for tx_id, stored in self._fresh.items()
-            if tx_id in known or stored.created_at_ms >= view.now_ms
+            if known.get(tx_id, TxState.MINED) is not TxState.MINED
+            or (tx_id not in known and stored.created_at_ms >= view.now_ms)
         }
         return self._next_at(view) <= now
 
@@ -156,6 +159,7 @@ class Carrier:
         return last is None or now - last >= self._settings.rebroadcast_after_ms / 1000
 
     async def _send(self, stored: StoredBytes) -> bool:
+        self._fresh.pop(stored.tx_id, None)
         self._sent_at[stored.tx_id] = asyncio.get_running_loop().time()
         accepted = False
         try:

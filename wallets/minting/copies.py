@@ -1,6 +1,7 @@
 """How an edition and its copies stand, for what is told of them to anybody. Reading only.
 
-Nothing is told that the chain does not tell: a copy that is not in a transaction does not exist here.
+Nothing is told that the chain does not tell: a copy that is not in a transaction does not exist here, nor one
+on a contract of its merchant's own.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from sqlalchemy import bindparam, select
 
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader
-from wallets.minting.model import MintState, ReturnState
+from wallets.minting.model import MintState, Receiver, ReturnState
 from wallets.minting.tables import mint
 
 _ON_THE_CHAIN = [MintState.SENT.value, MintState.MINTED.value, MintState.FINAL.value]
-_VIEW = select(mint.c.leg_id, mint.c.state, mint.c.return_state)
+_VIEW = select(mint.c.leg_id, mint.c.state, mint.c.return_state).where(mint.c.receiver != Receiver.OWN.value)
 _OF_COPY = Statement(
     _VIEW.where(
         mint.c.item_number == bindparam("item_number"),

@@ -31,6 +31,12 @@ def definition(uri: str) -> int:
     return DEFINITION + (URI_WORD * (words + 1) if words else 0)
 
 
+def least(calldata: bytes) -> int:
+    """Return the lowest gas limit that a transaction with these data may have (EIP-7623)."""
+    zeros = calldata.count(0)
+    return 21_000 + 10 * zeros + 40 * (len(calldata) - zeros)
+
+
 def fill(queued: Sequence[Any], most: int) -> tuple[list[Any], int]:
     """Return the first rows whose estimate stays within ``most`` (at least one), and that estimate."""
     chosen: list[Any] = []

@@ -79,7 +79,7 @@ class MintLane:
         self._claims_not_before = 0.0
         self._returns_not_before = 0.0
         self._release_not_before = 0.0
-        self._own_was_last = False
+        self._turn = 0
         self._errors: dict[str, str] = {}
         """What each of the two works of `run` is backing off from."""
         self._wake = asyncio.Event()
@@ -211,36 +211,48 @@ class MintLane:
             self._collecting_since = None
         if contract is None or not self._may_claim(view, now):
             return False
-        key = self.key
-        if view.new_items and await self._write(
-            lambda uow: claims.claim_definitions(uow, key, contract, self._bounds.gas)
-        ):
-            return True
-        if view.returns and now >= self._returns_not_before and await self._claim_returns(contract, view):
-            return True
-        if view.with_code and await self._write(
-            lambda uow: claims.claim_mints(uow, key, contract, Receiver.CODE, self._bounds, self._on_claimed)
-        ):
-            return True
-        # In turns with the batches: neither keeps the other from its nonces.
-        if (
-            view.own
-            and not (view.plain and self._own_was_last)
-            and await self._write(
-                lambda uow: claim_own_mint(uow, key, contract, self._bounds, self._on_claimed)
-            )
-        ):
-            self._own_was_last = True
-            return True
+        # In turns: however much there is of one kind, it does not keep the others from their nonces.
+        turns = (
+            self._claim_definitions,
+            self._claim_returns,
+            self._claim_with_code,
+            self._claim_own,
+            self._claim_batch,
+        )
+        for step in range(len(turns)):
+            turn = (self._turn + step) % len(turns)
+            if await turns[turn](contract, view, now):
+                self._turn = turn + 1
+                return True
+        return False
+
+    async def _claim_definitions(self, contract: str, view: Waiting, now: float) -> bool:
+        most, key = self._bounds.gas, self.key
+        return view.new_items and await self._write(
+            lambda uow: claims.claim_definitions(uow, key, contract, most)
+        )
+
+    async def _claim_with_code(self, contract: str, view: Waiting, now: float) -> bool:
+        return view.with_code and await self._claim_mints(contract, Receiver.CODE)
+
+    async def _claim_own(self, contract: str, view: Waiting, now: float) -> bool:
+        key, bounds, on_claimed = self.key, self._bounds, self._on_claimed
+        return view.own and await self._write(
+            lambda uow: claim_own_mint(uow, key, contract, bounds, on_claimed)
+        )
+
+    async def _claim_batch(self, contract: str, view: Waiting, now: float) -> bool:
         full = view.plain >= self._bounds.items
         if not view.plain or not (full or self._window_left_s(now) <= 0):
             return False
         self._collecting_since = now if full else None
-        self._own_was_last = False
-        claimed = await self._write(
-            lambda uow: claims.claim_mints(uow, key, contract, Receiver.PLAIN, self._bounds, self._on_claimed)
+        return await self._claim_mints(contract, Receiver.PLAIN)
+
+    async def _claim_mints(self, contract: str, receiver: Receiver) -> bool:
+        key, bounds, on_claimed = self.key, self._bounds, self._on_claimed
+        return await self._write(
+            lambda uow: claims.claim_mints(uow, key, contract, receiver, bounds, on_claimed)
         )
-        return claimed is not None
 
     def _may_claim(self, view: Waiting, now: float) -> bool:
         """Say whether there is room. While sending fails, mints stay where they can be canceled."""
@@ -262,11 +274,14 @@ class MintLane:
         )
         return released > 0
 
-    async def _write(self, unit: Unit[TxId | None]) -> TxId | None:
-        return await self._store.write(unit, lane=Lane.BACKGROUND)
+    async def _write(self, unit: Unit[TxId | None]) -> bool:
+        """Run a claim; says whether it claimed anything."""
+        return await self._store.write(unit, lane=Lane.BACKGROUND) is not None
 
-    async def _claim_returns(self, contract: str, view: Waiting) -> bool:
+    async def _claim_returns(self, contract: str, view: Waiting, now: float) -> bool:
         """Have the holders' keys sign, then claim: a signature that is not used in time just expires."""
+        if not view.returns or now < self._returns_not_before:
+            return False
         deadline_s = view.now_ms // 1000 + self._settings.return_valid_s
         signed: dict[str, SignedReturn] = {}
         for row in await self._store.read(claims.waiting_returns):
@@ -289,9 +304,9 @@ class MintLane:
                 number, row.recipient, token_id, row.amount, deadline_s, v, r, s
             )
         claimed = await self._write(lambda uow: claims.claim_returns(uow, self.key, contract, signed))
-        if claimed is None:
+        if not claimed:
             self._returns_not_before = asyncio.get_running_loop().time() + _LONGEST_DELAY_S
-        return claimed is not None
+        return claimed
 
     # Waiting
 

@@ -321,6 +321,9 @@ class MintingSettings:
     """Gas that the mints of a merchant without a limit of its own may use in a day of UTC; 0: any."""
 
     def __post_init__(self) -> None:
-        assert 1 <= self.batch_items <= 256, "the contract takes at most 256 items per call"
-        assert self.minters >= 1 and self.open_transactions >= 1
-        assert self.batch_gas <= 1 << 24, "EIP-7825 caps a transaction at 2**24 gas"
+        if not 1 <= self.batch_items <= 256:
+            raise ValueError("the contract takes at most 256 items per call, and at least 1")
+        if self.minters < 1 or self.open_transactions < 1:
+            raise ValueError("there is at least one minter with one open transaction")
+        if not 0 < self.batch_gas <= 1 << 24:
+            raise ValueError("EIP-7825 caps a transaction at 2**24 gas")

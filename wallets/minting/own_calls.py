@@ -222,6 +222,7 @@ def _value(parameter: Parameter, written: Any) -> Any:
         case "bool" if isinstance(written, bool):
             return written
         case "string" if isinstance(written, str):
+            written.encode()  # half of a character cannot be sent
             return written
         case "bytes" if isinstance(written, str) and _HEX.fullmatch(written):
             value = bytes.fromhex(written[2:])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select
 
-from gateway.kernel.errors import ConflictError, NotFoundError
+from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.store.statements import Statement
 from gateway.kernel.store.unit import Reader, UnitOfWork
 from wallets.minting.model import MintOutcome, MintState, OnOutcomes, OutcomeKind, SkipCode
@@ -125,7 +125,12 @@ def give_up(uow: UnitOfWork, leg_id: str, on_outcomes: OnOutcomes) -> None:
 
 
 def minted_after_all(uow: UnitOfWork, leg_id: str, token_id: int, on_outcomes: OnOutcomes) -> None:
-    """The recipient has it, as this token: the order hears that it was minted. Errors as `mint_again`."""
+    """The recipient has it, as this token: the order hears that it was minted.
+
+    Errors as `mint_again`, and InvalidError ``mint.invalid`` for what is no id.
+    """
+    if not 0 <= token_id < 1 << 256:
+        raise InvalidError("mint.invalid", "An id is a number below 2**256.")
     row = _parked(uow, leg_id)
     if not uow.run(_FOUND, {"leg_id_": leg_id, "token": str(token_id), "at": uow.now_ms}):
         raise _meanwhile()

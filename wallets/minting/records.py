@@ -183,6 +183,11 @@ def items_of_tx(reader: Reader, tx_id: str) -> list[int]:
     return [row.item_number for row in reader.rows(_ITEMS, {"tx": tx_id})]
 
 
+def minters_of_tx(reader: Reader, tx_id: str) -> list[str]:
+    """Return the addresses that a transaction allows to mint."""
+    return [row.address for row in reader.rows(_LANES, {"tx": tx_id})]
+
+
 def record_mined(
     uow: UnitOfWork, tx: TxView, receipt: Receipt, minted: Sequence[Any], of: int, on_outcomes: OnOutcomes
 ) -> bool:

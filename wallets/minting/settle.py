@@ -10,6 +10,7 @@ A merchant's own contract knows no purchase numbers; what became of a mint there
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -25,6 +26,7 @@ from wallets.minting.contract.calls import (
     decode_flags,
     encode_are_minted,
     encode_are_returned,
+    encode_is_minter,
     purchase_skips,
 )
 from wallets.minting.model import MintingSettings, MintState, OnOutcomes, SkipCode, TxKind, TxState
@@ -39,6 +41,9 @@ _HASHES = Statement(
     .where(chain_tx_bytes.c.tx_id == bindparam("tx"))
     .order_by(chain_tx_bytes.c.attempt.desc())
 )
+
+# What a call that went through says of a purchase that is done; nothing, if it did it.
+_DONE_BEFORE = (None, SkipReason.ALREADY_MINTED, SkipReason.ALREADY_RETURNED)
 
 
 class Settler:
@@ -60,6 +65,10 @@ class Settler:
         self._own = OwnTokens(client, store)
         self.reverted = 0
         """How many transactions in a row were reverted as a whole: the lane slows down by it."""
+        self._now_ms = 0
+        self._seen: tuple[int, int] | None = None
+        """The newest block and the account's nonce when all was last looked at."""
+        self._contradicted: str | None = None
 
     async def settle(self, txs: list[TxView], nonce: int, now_ms: int) -> bool:
         """Look at signed and mined transactions in nonce order. ``nonce`` is the account's newest.
@@ -67,9 +76,18 @@ class Settler:
         Returns whether anything was recorded.
         """
         changed = False
+        self._now_ms = now_ms
         depth = self._settings.confirmations
         head = await self._client.head() if depth else 0
+        seen, self._seen = self._seen, None
         for tx in txs:
+            if (
+                depth
+                and seen == (head, nonce)
+                and tx.state is TxState.MINED
+                and (tx.block_number or 0) > head - depth
+            ):
+                continue  # no block has come that could confirm it or take it away
             receipt = await self._receipt(tx) if nonce > tx.nonce else None
             if receipt is not None:
                 changed |= await self._judge(tx, receipt, None if depth == 0 else head - depth)
@@ -77,6 +95,7 @@ class Settler:
                 changed |= await self._reopen(tx)
             elif nonce > tx.nonce:
                 changed |= await self._perhaps_lost(tx, now_ms, None if depth == 0 else head - depth)
+        self._seen = (head, nonce)
         return changed
 
     async def _receipt(self, tx: TxView) -> Receipt | None:
@@ -164,8 +183,12 @@ class Settler:
                     lambda uow: records.record_defined(uow, tx, receipt, failure), lane=Lane.BACKGROUND
                 )
             case TxKind.SET_MINTER:
+                may_mint = await self._may_mint(tx, block)
+                if failure is None and not may_mint:
+                    return False  # as above
+                outcome = None if may_mint else failure
                 return await self._store.write(
-                    lambda uow: records.record_minter_set(uow, tx, receipt, failure), lane=Lane.BACKGROUND
+                    lambda uow: records.record_minter_set(uow, tx, receipt, outcome), lane=Lane.BACKGROUND
                 )
             case TxKind.DEPLOY:
                 stands = bool(await self._client.code(tx.contract))
@@ -175,6 +198,14 @@ class Settler:
                 return await self._store.write(
                     lambda uow: records.record_deployed(uow, tx, receipt, outcome), lane=Lane.BACKGROUND
                 )
+
+    async def _may_mint(self, tx: TxView, block: int | None) -> bool:
+        """Say whether the contract knows those as minters whom the transaction allows."""
+        for address in await self._store.read(lambda reader: records.minters_of_tx(reader, tx.tx_id)):
+            answer = await self._client.call(tx.contract, encode_is_minter(address), block)
+            if not int.from_bytes(answer, "big"):
+                return False
+        return True
 
     async def _minted(
         self, tx: TxView, receipt: Receipt | None, block: int | None
@@ -194,7 +225,9 @@ class Settler:
     ) -> bool:
         mints, flags = await self._minted(tx, receipt, block)
         verdict = Verdict()
-        skips = {} if receipt is None else purchase_skips(receipt.logs, tx.contract)
+        skips = _skips(tx, receipt, flags)
+        if self._is_contradicted(tx, receipt, mints, flags, skips):
+            return False
         for row, flag in zip(mints, flags, strict=True):
             if flag:
                 verdict.done.append(row)
@@ -212,6 +245,35 @@ class Settler:
             lambda uow: records.record_mints_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
             lane=Lane.BACKGROUND,
         )
+
+    def _is_contradicted(
+        self,
+        tx: TxView,
+        receipt: Receipt | None,
+        rows: list[Any],
+        flags: list[bool],
+        skips: Mapping[int, SkipReason],
+    ) -> bool:
+        """Say whether the state denies what the receipt tells, and should be asked again.
+
+        A call that went through did its work or said why not. To send again at once what a node merely denies
+        would burn gas for nothing, again and again; after long enough it is sent again.
+        """
+        if receipt is None or not receipt.succeeded:
+            return False
+        denied = [
+            row.purchase_number
+            for row, flag in zip(rows, flags, strict=True)
+            if not flag and skips.get(row.purchase_number) in _DONE_BEFORE
+        ]
+        if not denied or self._now_ms - (tx.signed_at_ms or 0) >= self._settings.lost_after_ms:
+            return False
+        if self._contradicted != tx.tx_id:
+            self._contradicted = tx.tx_id
+            log.error(
+                "mint.state_contradicts_receipt", lane=self._lane.name, nonce=tx.nonce, count=len(denied)
+            )
+        return True
 
     async def _end_own(self, tx: TxView, receipt: Receipt | None, failure: str | None) -> bool:
         """Only a reverted call is tried again: else a second one could mint a second token."""
@@ -247,10 +309,14 @@ class Settler:
     ) -> bool:
         rows = await self._store.read(lambda reader: records.returns_of_tx(reader, tx.tx_id))
         numbers = [row.purchase_number for row in rows]
-        answer = await self._client.call(tx.contract, encode_are_returned(numbers), block)
-        skips = {} if receipt is None else purchase_skips(receipt.logs, tx.contract)
+        flags = decode_flags(
+            await self._client.call(tx.contract, encode_are_returned(numbers), block), len(rows)
+        )
+        skips = _skips(tx, receipt, flags)
+        if self._is_contradicted(tx, receipt, rows, flags, skips):
+            return False
         verdict = Verdict()
-        for row, flag in zip(rows, decode_flags(answer, len(rows)), strict=True):
+        for row, flag in zip(rows, flags, strict=True):
             reason = skips.get(row.purchase_number)
             if flag:
                 verdict.done.append(row)
@@ -265,3 +331,8 @@ class Settler:
             lambda uow: records.record_returns_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
             lane=Lane.BACKGROUND,
         )
+
+
+def _skips(tx: TxView, receipt: Receipt | None, flags: list[bool]) -> dict[int, SkipReason]:
+    """Return why purchases were left out; none of it is needed where all is done."""
+    return {} if receipt is None or all(flags) else purchase_skips(receipt.logs, tx.contract)

@@ -2,12 +2,16 @@
 //
 // Drawn are triangles with positions, normals, base colour (factor and texture) and emission, lit as the
 // gateway's own pictures are. Not drawn: skins, animations, sparse accessors and extensions.
+//
+// Models are checked before they are stored, and still a merchant's: nothing is allocated by a count that the
+// file has no bytes for, and a mesh is read once however many nodes show it.
 
 const YAW = 0.55, PITCH = 0.35, FIELD = 0.55;
 const JSON_CHUNK = 0x4e4f534a, BINARY_CHUNK = 0x004e4942;
 const ARRAYS = {
   5120: Int8Array, 5121: Uint8Array, 5122: Int16Array, 5123: Uint16Array, 5125: Uint32Array, 5126: Float32Array,
 };
+const MOST_NODES = 2000, DEEPEST = 64, MOST_PARTS = 4000, MOST_CORNERS = 6e6;
 const LARGEST = { 5120: 127, 5121: 255, 5122: 32767, 5123: 65535 };
 const WIDTHS = { SCALAR: 1, VEC2: 2, VEC3: 3, VEC4: 4 };
 
@@ -84,7 +88,8 @@ function readGlb(buffer) {
   let gltf = null, binary = null;
   for (let at = 12; at + 8 <= buffer.byteLength; ) {
     const length = view.getUint32(at, true), kind = view.getUint32(at + 4, true);
-    if (kind === JSON_CHUNK) gltf = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, at + 8, length)));
+    // The first of a kind counts, as where models are checked.
+    if (kind === JSON_CHUNK && gltf === null) gltf = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, at + 8, length)));
     else if (kind === BINARY_CHUNK && binary === null) binary = new Uint8Array(buffer, at + 8, length);
     at += 8 + length;
   }
@@ -95,16 +100,17 @@ function values({ gltf, binary }, index) {
   const accessor = gltf.accessors[index], width = WIDTHS[accessor.type], Kind = ARRAYS[accessor.componentType];
   if (accessor.sparse || !Kind || !width) throw new Error("an accessor of a kind that is not drawn");
   const size = Kind.BYTES_PER_ELEMENT * width;
-  const out = new Kind(accessor.count * width);
-  if (accessor.bufferView === undefined) return out;
-  const view = gltf.bufferViews[accessor.bufferView], stride = view.byteStride ?? size;
-  const first = binary.byteOffset + (view.byteOffset ?? 0) + (accessor.byteOffset ?? 0);
-  for (let at = 0; at < accessor.count; at++) {
-    // Copied, because an offset in the file need not suit the kind of array.
-    const from = first + at * stride;
-    out.set(new Kind(binary.buffer.slice(from, from + size)), at * width);
-  }
-  return out;
+  const count = accessor.count, view = gltf.bufferViews[accessor.bufferView], stride = view.byteStride ?? size;
+  const first = (view.byteOffset ?? 0) + (accessor.byteOffset ?? 0), end = first + stride * (count - 1) + size;
+  if (![count, first, stride].every(Number.isSafeInteger) || count < 1 || first < 0 || stride < size)
+    throw new Error("an accessor that makes no sense");
+  if (end > binary.byteLength) throw new Error("an accessor beyond the file");
+  // Copied, because an offset in the file need not suit the kind of array.
+  if (stride === size) return new Kind(binary.slice(first, end).buffer);
+  const bytes = new Uint8Array(count * size);
+  for (let at = 0, from = first; at < count; at++, from += stride)
+    bytes.set(binary.subarray(from, from + size), at * size);
+  return new Kind(bytes.buffer);
 }
 
 function floats(model, index) {
@@ -114,21 +120,37 @@ function floats(model, index) {
   return Float32Array.from(found, (value) => Math.max(value / largest, -1));
 }
 
+// The corners of the box around points.
+function boxed(points) {
+  const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+  for (let at = 0; at < points.length; at++) {
+    const axis = at % 3;
+    if (points[at] < low[axis]) low[axis] = points[at];
+    if (points[at] > high[axis]) high[axis] = points[at];
+  }
+  return [0, 1, 2, 3, 4, 5, 6, 7].map((corner) => [0, 1, 2].map((axis) => (corner >> axis & 1 ? high : low)[axis]));
+}
+
 // For a model without normals (glTF 2.0, section 3.7.2.1). No corner is shared.
 function flat(corners) {
   const normals = new Float32Array(corners.length);
   for (let at = 0; at < corners.length; at += 9) {
-    const [ax, ay, az, bx, by, bz, cx, cy, cz] = corners.subarray(at, at + 9);
-    const [ux, uy, uz, vx, vy, vz] = [bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az];
-    const normal = [uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx];
-    for (let corner = 0; corner < 9; corner += 3) normals.set(normal, at + corner);
+    const ax = corners[at], ay = corners[at + 1], az = corners[at + 2];
+    const ux = corners[at + 3] - ax, uy = corners[at + 4] - ay, uz = corners[at + 5] - az;
+    const vx = corners[at + 6] - ax, vy = corners[at + 7] - ay, vz = corners[at + 8] - az;
+    for (let corner = at; corner < at + 9; corner += 3) {
+      normals[corner] = uy * vz - uz * vy;
+      normals[corner + 1] = uz * vx - ux * vz;
+      normals[corner + 2] = ux * vy - uy * vx;
+    }
   }
   return normals;
 }
 
 function picked(data, indices, width) {
   const out = new Float32Array(indices.length * width);
-  indices.forEach((index, at) => out.set(data.subarray(index * width, (index + 1) * width), at * width));
+  for (let at = 0, to = 0; at < indices.length; at++)
+    for (let part = 0; part < width; part++) out[to++] = data[indices[at] * width + part];
   return out;
 }
 
@@ -168,8 +190,13 @@ class Viewer {
     const materials = gltf.materials ?? [];
     const textures = materials.map((its) => its.pbrMetallicRoughness?.baseColorTexture?.index);
     this.images = new Map();
+    this.meshes = new Map();
+    [this.nodes, this.read, this.corners] = [0, 0, 0];
     const kept = await pictures(model, new Set(textures.filter((index) => index !== undefined)));
-    for (const [index, bitmap] of kept) this.images.set(index, this.texture(bitmap, gltf.textures[index], gltf));
+    for (const [index, bitmap] of kept) {
+      this.images.set(index, this.texture(bitmap, gltf.textures[index], gltf));
+      bitmap.close();
+    }
     this.parts = [];
     [this.low, this.high] = [Infinity, -Infinity].map((value) => [value, value, value]);
     const scene = gltf.scenes?.[gltf.scene ?? 0];
@@ -206,15 +233,37 @@ class Viewer {
   }
 
   gather(model, index, above, depth) {
-    if (depth > 64) throw new Error("nodes are nested too deep");
+    if (depth > DEEPEST || ++this.nodes > MOST_NODES) throw new Error("too many nodes");
     const node = model.gltf.nodes[index], place = times(above, local(node));
-    if (node.mesh !== undefined)
-      for (const primitive of model.gltf.meshes[node.mesh].primitives)
-        if ((primitive.mode ?? 4) === 4) this.parts.push(this.part(model, primitive, place));
+    if (node.mesh !== undefined) {
+      if (!this.meshes.has(node.mesh)) {
+        const drawn = model.gltf.meshes[node.mesh].primitives.filter((primitive) => (primitive.mode ?? 4) === 4);
+        this.meshes.set(node.mesh, drawn.map((primitive) => this.part(model, primitive)));
+      }
+      for (const part of this.meshes.get(node.mesh)) this.show(part, place);
+    }
     for (const child of node.children ?? []) this.gather(model, child, place, depth + 1);
   }
 
-  part(model, primitive, place) {
+  spend(corners) {
+    this.corners += corners;
+    if (this.corners > MOST_CORNERS) throw new Error("too many triangles");
+  }
+
+  show(part, place) {
+    this.spend(part.count);
+    if (this.parts.length >= MOST_PARTS) throw new Error("too many parts");
+    this.parts.push({ ...part, place, mirrored: isMirrored(place) });
+    for (const corner of part.box)
+      point(place, corner).forEach((value, axis) => {
+        this.low[axis] = Math.min(this.low[axis], value);
+        this.high[axis] = Math.max(this.high[axis], value);
+      });
+  }
+
+  part(model, primitive) {
+    if (++this.read > MOST_PARTS) throw new Error("too many parts");
+    this.spend(model.gltf.accessors[primitive.attributes.POSITION].count);
     const gl = this.gl, its = primitive.attributes, positions = floats(model, its.POSITION);
     let indices = primitive.indices === undefined ? null : Uint32Array.from(values(model, primitive.indices));
     let corners = positions, normals = its.NORMAL === undefined ? null : floats(model, its.NORMAL);
@@ -225,11 +274,6 @@ class Viewer {
       corners = picked(positions, indices, 3);
       normals = flat(corners);
       indices = null;
-    }
-    for (let at = 0; at < corners.length; at += 3) {
-      const [x, y, z] = point(place, corners.subarray(at, at + 3));
-      this.low = [Math.min(this.low[0], x), Math.min(this.low[1], y), Math.min(this.low[2], z)];
-      this.high = [Math.max(this.high[0], x), Math.max(this.high[1], y), Math.max(this.high[2], z)];
     }
     const vertices = gl.createVertexArray();
     gl.bindVertexArray(vertices);
@@ -247,8 +291,8 @@ class Viewer {
     gl.bindVertexArray(null);
     const material = model.gltf.materials?.[primitive.material] ?? {}, base = material.pbrMetallicRoughness ?? {};
     return {
-      vertices, place,
-      mirrored: isMirrored(place),
+      vertices,
+      box: boxed(corners),
       count: indices === null ? corners.length / 3 : indices.length,
       indexed: indices !== null,
       color: base.baseColorFactor ?? [1, 1, 1, 1], glow: material.emissiveFactor ?? [0, 0, 0],

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("allowed_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("revoked_at_ms", sa.BigInteger(), nullable=True),
+        sa.Column("after_seq", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("customer_id", "world_id", name=op.f("pk_world_consent")),
         sa.UniqueConstraint("player_id", name=op.f("uq_world_consent_player_id")),
         sqlite_with_rowid=False,
@@ -84,7 +85,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_webhook_notice_line",
         "webhook_notice",
-        ["endpoint_id", "subject", "seq"],
+        ["subject", "seq"],
         unique=False,
         sqlite_where=waiting,
         postgresql_where=waiting,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from gateway.kernel.store.unit import Store, UnitOfWork
 from tests.support.databases import Database, sqlite_database
 from tests.support.postgres import require_server
 from tests.wallets.custody.test_challenges import KEY, ME, RULES, SOMEBODY, Links
-from wallets.custody.accounts import Custody, is_exported
+from wallets.custody.accounts import Custody, held_account, is_exported, lock_account
 from wallets.custody.challenges import (
     MOST_OPEN,
     MOST_TRIES,
@@ -136,3 +138,33 @@ async def test_an_export_is_finished_once(store: Store) -> None:
     answers = await asyncio.gather(*(store.write(finish) for _ in range(4)), return_exceptions=True)
     assert answers.count(None) == 1
     assert await store.read(lambda reader: is_exported(reader, "cus_1"))
+
+
+async def test_who_is_about_to_use_an_account_sees_an_export_before_or_is_seen_by_it(
+    database: Database, store: Store
+) -> None:
+    """Two nodes: one queues a mint into the account, the other gives its key."""
+    address = await Custody(LocalSigner(SealedSeed(bytes(64))), store).ensure_account("cus_1")
+    export = await store.write(lambda uow: begin_export(uow, "cus_1", "dev_1", address, "{}"))
+    other = database.open(clock=database.clock, ids=TimeSortedIds(database.clock))
+    looked, order = threading.Event(), []
+
+    def queue(uow: UnitOfWork) -> None:
+        found = held_account(uow, "cus_1")
+        assert found is not None and not found[1]
+        looked.set()
+        time.sleep(0.2)
+        order.append("queued")
+
+    def give(uow: UnitOfWork) -> None:
+        lock_account(uow, "cus_1")
+        order.append("looked")
+        finish_export(uow, export, "pky_1")
+        order.append("given")
+
+    queueing = asyncio.create_task(store.write(queue))
+    await asyncio.to_thread(looked.wait)
+    await other.write(give)
+    await queueing
+    assert order == ["queued", "looked", "given"]
+    assert await store.write(lambda uow: held_account(uow, "cus_1")) is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from bench.anvil import MISSING
 from wallets.minting.chain.deploy import DEPLOY_GAS, create_address, deployment_data
 from wallets.minting.chain.embedded import EmbeddedChain
 from wallets.minting.chain.jsonrpc import JsonRpcChain, _mapped
@@ -94,7 +95,7 @@ async def embedded(tmp_path):
 async def anvil(tmp_path):
     binary = anvil_binary()
     if binary is None:
-        pytest.skip("no anvil: set ANVIL to its binary, or run 'npm install @foundry-rs/anvil'")
+        pytest.skip(MISSING)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

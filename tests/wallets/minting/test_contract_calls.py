@@ -63,6 +63,7 @@ def expected(name: str, values: list) -> bytes:
         (calls.encode_are_minted([1, 2**200]), "are_minted", [[1, 2**200]]),
         (calls.encode_are_returned([1]), "are_returned", [[1]]),
         (calls.encode_balance_of(PEOPLE[0], 7), "balanceOf", [PEOPLE[0], 7]),
+        (calls.encode_is_minter(PEOPLE[0]), "is_minter", [PEOPLE[0]]),
         (calls.encode_set_minter(PEOPLE[0], True), "set_minter", [PEOPLE[0], True]),
     ],
 )

@@ -234,6 +234,18 @@ async def test_a_mint_on_a_merchants_contract_waits_for_gas_too(shop: World, cha
     assert (await shop.states()) == {"final": 2, "held": 2}
 
 
+async def test_a_mint_that_needs_less_than_a_batch_is_let_go_too(shop: World, chain: FakeChain) -> None:
+    chain.foreign[ARMOUR] = Foreign1155()
+    chain.gas_used = gas.BASE
+    await define_own(shop, a_contract(gas=gas.BASE))
+    minting = await shop.open(gas_per_day=gas.BASE + gas.MINT)
+    await _requests(shop, 2)
+    await shop.settle(minting)
+    assert await shop.states() == {"final": 1, "held": 1}
+    shop.clock.leap_ms += DAY_MS
+    await shop.until(lambda: _stepped_to(shop, minting, "final", 2))
+
+
 @given(
     total=st.integers(0, 1 << 24),
     weighed=st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(1, 10**7), min_size=1),

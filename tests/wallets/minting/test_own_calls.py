@@ -106,3 +106,10 @@ def test_an_id_the_contract_chose_is_read_and_erc20_is_not_taken_for_it() -> Non
     asked: dict[str, Any] = {"token_id": None, "amount": 1}
     assert minted_id([coin], Standard.ERC721, CONTRACT, HOLDER, **asked) is None
     assert minted_id([coin, card], Standard.ERC721, CONTRACT, HOLDER, **asked) == 9
+
+
+def test_a_text_that_cannot_be_encoded_is_refused() -> None:
+    problems = call_problems(
+        Standard.ERC721, "give(address,string)", ("to", "half \ud800"), "0x", address=CONTRACT
+    )
+    assert [(one.field, one.argument) for one in problems] == [("arguments", 1)]

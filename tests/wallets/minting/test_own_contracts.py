@@ -185,6 +185,8 @@ async def test_a_person_may_give_a_parked_mint_up_or_say_that_it_was_minted(
     lost, found = await shop.request(shop.a_request(), shop.a_request(customer=1))
     await shop.settle(minting)
     await shop.store.write(lambda uow: give_up(uow, lost, shop.on_outcomes))
+    with pytest.raises(InvalidError):
+        await shop.store.write(lambda uow: minted_after_all(uow, found, 1 << 256, shop.on_outcomes))
     await shop.store.write(lambda uow: minted_after_all(uow, found, 9, shop.on_outcomes))
     assert (await shop.told(lost), await shop.told(found)) == (["skipped"], ["minted"])
     views = {view.leg_id: view for view in await shop.mints()}
@@ -446,3 +448,18 @@ async def test_however_it_goes_no_mint_makes_two_tokens(tmp_path: Path, seed: in
         for leg in legs:
             assert (await shop.told(leg))[-1] in ("minted", "final", "skipped")
         assert (await minting.status()).parked == 0
+
+
+async def test_the_gas_of_a_call_pays_at_least_for_its_data(shop: World, chain: FakeChain) -> None:
+    """A node refuses a transaction below that for ever, and its nonce would stop the lane."""
+    chain.foreign[ARMOUR] = lambda state, tx, logs: False
+    call = CallDescription(Standard.ERC721, "give(address,bytes)", ("to", "data"), b"\xff" * 1_024)
+    await define_own(shop, a_contract(call, gas=50_000))
+    minting = await shop.open()
+    await shop.request(shop.a_request())
+    await shop.settle(minting)
+    for tx in await shop.txs():
+        if tx.kind == "own_mint":
+            zeros = bytes(tx.calldata).count(0)
+            assert tx.gas >= 21_000 + 10 * zeros + 40 * (len(bytes(tx.calldata)) - zeros)
+    assert await shop.states() == {"skipped": 1}

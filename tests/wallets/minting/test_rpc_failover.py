@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 
 from tests.support.fake_chain import CHAIN_ID, FakeChain
-from tests.support.lying_client import LyingClient
+from tests.support.lying_client import LIES, LyingClient
 from wallets.minting.chain import endpoint, failover
 from wallets.minting.chain.failover import FailoverChain
 from wallets.minting.chain.port import (
@@ -435,6 +435,26 @@ async def test_a_receipt_that_one_does_not_show_is_found_at_another(chain: FakeC
     assert found is not None
     assert found.tx_hash == tx_hash
     assert await client.receipt(b"\x09" * 32) is None
+
+
+async def test_a_receipt_that_says_reverted_is_not_believed_of_one_of_three(chain: FakeChain) -> None:
+    client, clients = _several(chain, 3)
+    raw = _signed()
+    tx_hash = await chain.send_raw(raw) and chain.sent[-1]
+    chain.mine()
+    clients[0].lies = LIES["receipts of reverted transactions"]
+    # The others know better; while they cannot be asked nothing is known, as it would be tried again.
+    for one in clients[1:]:
+        one.errors["receipt"] = ChainUnavailable("busy")
+    with pytest.raises(ChainUnavailable):
+        await client.receipt(tx_hash)
+    with pytest.raises(ChainUnavailable):
+        await client.receipt(b"\x09" * 32)
+    client, clients = _several(chain, 3)
+    clients[0].lies = LIES["receipts of reverted transactions"]
+    found = await client.receipt(tx_hash)
+    assert found is not None
+    assert found.succeeded
 
 
 async def test_the_lower_fees_of_two_and_the_middle_ones_of_three_are_taken(chain: FakeChain) -> None:

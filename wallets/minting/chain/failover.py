@@ -17,8 +17,8 @@ An endpoint may also lie, or lag behind. What a lie can do, and what is done abo
     code at an address          hide or invent the contract        two endpoints must say the same
     fees                        burn money, or delay               the lower of two, the middle of three
     a receipt, made up          name a wrong reason                nonce and contract decide, not the receipt
-    a receipt, missing, or      delay                              the others are asked too, success wins
-      that says reverted
+    a receipt, missing, or      have a merchant's contract called  the others are asked too, success wins;
+      that says reverted        again, or delay                    of three or more two must answer
     bytes taken and kept        delay                              the others have them
     balance, block hash         stop a first start; nothing        it is believed
 
@@ -138,16 +138,22 @@ class FailoverChain:
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """See ChainClient. One word is enough: who asks believes account and contract more than a receipt.
 
-        But where one endpoint has none, or says that the transaction was reverted, another may know better.
+        But where one endpoint has none, or says that the transaction was reverted, another may know better,
+        and of three or more that one is not believed alone.
         """
         asked: set[Endpoint] = set()
         found = await self._several.read(lambda client: client.receipt(tx_hash), asked)
+        answering = 1
         for endpoint in self._several.usable():
             if found is not None and found.succeeded:
-                break
+                return found
             if endpoint not in asked:
                 said = await self._several.say(endpoint, lambda client: client.receipt(tx_hash))
+                answering += said.error is None
                 found = said.answer if found is None or (said.answer and said.answer.succeeded) else found
+        is_success = found is not None and found.succeeded
+        if not is_success and answering < agreement.needed(len(self._several.all), answering):
+            raise ChainUnavailable("too few endpoints tell what became of a transaction")
         return found
 
     async def fees(self) -> Fees:

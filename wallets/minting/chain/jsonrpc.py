@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
 
 from eth_utils.address import to_checksum_address
 
@@ -257,13 +258,53 @@ def _bytes(data: Any) -> bytes:
         raise ChainUnavailable("the node answered something else than bytes") from error
 
 
-def _logs(found: Any) -> tuple[Log, ...]:
-    # Checksumming takes a hash; a batch's logs all come from one or two contracts.
-    addresses: dict[str, str] = {}
-    logs = []
-    for log in found:
-        address = addresses.get(log["address"])
-        if address is None:
-            address = addresses[log["address"]] = to_checksum_address(log["address"])
-        logs.append(Log(address, tuple(_bytes(topic) for topic in log["topics"]), _bytes(log["data"])))
-    return tuple(logs)
+def _logs(found: Any) -> Sequence[Log]:
+    if not isinstance(found, list) or not all(isinstance(log, dict) for log in found):
+        raise TypeError("logs are a list of objects")
+    return _Logs(found) if found else ()
+
+
+class _Logs(Sequence[Log]):
+    """Events as the node wrote them, taken apart when somebody looks: of most receipts nobody does.
+
+    Looking raises ChainUnavailable if the node wrote something else than events.
+    """
+
+    def __init__(self, found: list[dict[str, Any]]) -> None:
+        self._found = found
+
+    @cached_property
+    def _logs(self) -> tuple[Log, ...]:
+        # Checksumming takes a hash; a batch's logs all come from one or two contracts.
+        addresses: dict[str, str] = {}
+        logs = []
+        try:
+            for log in self._found:
+                address = addresses.get(log["address"])
+                if address is None:
+                    address = addresses[log["address"]] = to_checksum_address(log["address"])
+                logs.append(
+                    Log(address, tuple(_bytes(topic) for topic in log["topics"]), _bytes(log["data"]))
+                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChainUnavailable("the node answered something else than events") from error
+        return tuple(logs)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Log]:
+        return iter(self._logs)
+
+    @overload
+    def __getitem__(self, index: int) -> Log: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Log]: ...
+    def __getitem__(self, index: int | slice) -> Log | Sequence[Log]:
+        return self._logs[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._logs == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._logs)

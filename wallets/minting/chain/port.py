@@ -20,6 +20,7 @@ Errors::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -142,7 +143,7 @@ class Receipt:
     succeeded: bool
     gas_used: int
     contract_address: str | None
-    logs: tuple[Log, ...]
+    logs: Sequence[Log]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ _RETURN_MANY = _selector(
 _ARE_MINTED = _selector("are_minted(uint256[])")
 _ARE_RETURNED = _selector("are_returned(uint256[])")
 _BALANCE_OF = _selector("balanceOf(address,uint256)")
+_IS_MINTER = _selector("is_minter(address)")
 _SET_MINTER = _selector("set_minter(address,bool)")
 
 PURCHASE_MINTED_TOPIC = keccak(text="PurchaseMinted(uint256)")
@@ -243,6 +244,11 @@ def encode_balance_of(account: str, token_id: int) -> bytes:
 def encode_set_minter(account: str, enabled: bool) -> bytes:
     """Calldata of ``set_minter``, for the owner."""
     return _SET_MINTER + _address_word(account) + _word(enabled)
+
+
+def encode_is_minter(account: str) -> bytes:
+    """Calldata of the view ``is_minter``; the answer is one word."""
+    return _IS_MINTER + _address_word(account)
 
 
 def purchase_skips(logs: Iterable[Log], contract: str) -> dict[int, SkipReason]:
