@@ -70,6 +70,7 @@ from wallets.vault.port import Vault
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
+    from wallets.minting.chain.failover import FailoverChain
     from wallets.minting.holdings import Holdings
     from wallets.minting.service import Minting
     from wallets.vault.embedded import EmbeddedVault
@@ -99,6 +100,7 @@ class Gateway:
         self._linking: LinkRules | None = None
         self._key_exports: KeyExports | None = None
         self._holdings: Holdings | None = None
+        self._chain: ChainQuestions | None = None
         self._hurry_chain: Callable[[], None] = lambda: None
 
     @classmethod
@@ -188,6 +190,7 @@ class Gateway:
             linking=self._linking,
             key_exports=self._key_exports,
             holdings=self._holdings,
+            chain=self._chain,
             webhook_keys=webhook_keys,
             card_expected=self.method_feed.expect,
             cards_here=self.embedded_vault is not None,
@@ -290,6 +293,8 @@ class Gateway:
             remembered = await known_chain(store)
             several = FailoverChain.of(settings.chain_urls, remembered=remembered)
             self._hurry_chain = several.hurry
+            self._closing.push_async_callback(several.close)
+            await _some_chain(several)
             client = several
         else:
             from wallets.minting.chain.embedded import EmbeddedChain
@@ -297,12 +302,13 @@ class Gateway:
             client = await EmbeddedChain.open(
                 settings.data_dir / "chain.db", funded=await minter_addresses(signer, lanes)
             )
-        self._closing.push_async_callback(client.close)
+            self._closing.push_async_callback(client.close)
         facts = MintFacts(rules)
         self.minting = await Minting.open(
             client, signer, store, lanes, on_outcomes=facts.record, on_claimed=facts.claimed
         )
         self._holdings = Holdings(client, self.minting.chain_id, store, clock)
+        self._chain = ChainQuestions(client)
         custody = Custody(signer, store)
         domain, uri = site_of(settings.base_url)
         self._linking = LinkRules(
@@ -317,7 +323,7 @@ class Gateway:
                     *await minter_addresses(signer, lanes),
                 ]
             ),
-            prover=AddressProofs(ChainQuestions(client)),
+            prover=AddressProofs(self._chain),
         )
         self._key_exports = KeyExports(custody, signer)
         return custody
@@ -370,6 +376,16 @@ class Gateway:
             return await store.write(ask)
 
         return bank_routes(self.embedded_vault.acquirer, decided)
+
+
+async def _some_chain(client: FailoverChain) -> None:
+    """Raise ChainUnavailable, in an operator's words, if no endpoint says which chain it is of."""
+    from wallets.minting.chain.port import ChainUnavailable
+
+    try:
+        await client.chain_id()
+    except ChainUnavailable as error:
+        raise ChainUnavailable(f"no endpoint of VITRINE_CHAIN_URL answered ({error.message})") from error
 
 
 def _task_kinds(

@@ -61,6 +61,7 @@ def serve(
 
     from gateway.kernel.errors import VitrineError
     from gateway.serving import run
+    from gateway.settings import SettingsError
 
     settings = _settings(host=host, port=port, data_dir=data_dir, mint=mint)
 
@@ -79,7 +80,7 @@ def serve(
 
     try:
         run(settings, ready=ready)
-    except (OSError, OverflowError, RuntimeError, VitrineError, OperationalError) as error:
+    except (OSError, OverflowError, RuntimeError, SettingsError, VitrineError, OperationalError) as error:
         # A busy port, a database or chain that does not answer: the reason, not where in our code.
         reason = error.message if isinstance(error, VitrineError) else str(error).splitlines()[0]
         _say(_err, f"Vitrine cannot open: {reason}", "red")
@@ -227,6 +228,7 @@ def with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None
     """Open the gateway's parts without workers or sockets, do the work, close."""
     from gateway.app import Gateway
     from gateway.kernel.errors import VitrineError
+    from gateway.settings import SettingsError
 
     settings = _settings(data_dir=data_dir, workers=False)
 
@@ -244,6 +246,9 @@ def with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None
             raise
         _say(_err, f"{error.code}: {error.message}", "red")
         raise typer.Exit(1) from None
+    except SettingsError as error:
+        _say(_err, str(error), "red")
+        raise typer.Exit(2) from None
     except RuntimeError as error:
         _say(_err, f"{error}; stop it first, or use the HTTP API", "red")
         raise typer.Exit(1) from None

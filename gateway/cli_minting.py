@@ -35,7 +35,11 @@ def gas(data_dir: DataDir = None) -> None:
         accounts = await store.read(lambda reader: gas_accounts(reader, settings.mint_gas_per_day))
         merchants = (await store.read(load_snapshot)).merchants
         slugs = {str(merchant_id): its.slug for merchant_id, its in merchants.items()}
-        table = Table("merchant", *(Column(name, justify="right") for name in _GAS_COLUMNS))
+        table = Table(
+            "merchant",
+            *(Column(name, justify="right") for name in _GAS_COLUMNS),
+            caption="limits: of merchants' files, else VITRINE_MINT_GAS_PER_DAY of this shell's environment",
+        )
         for one in accounts:
             limit = f"{one.limit}" if one.limit else "any"
             figures = (f"{one.used}", f"{one.reserved}", limit, f"{one.held}")
@@ -61,11 +65,15 @@ def keys(data_dir: DataDir = None) -> None:
 @minting.command("parked")
 def parked(data_dir: DataDir = None) -> None:
     """List mints on merchants' own contracts of which the chain does not tell whether they happened."""
+    from wallets.minting.own_settling import NO_EVENT
     from wallets.minting.parked import parked_mints
 
     async def work(store: Store, settings: Settings) -> None:
-        for one in await store.read(parked_mints):
-            why = one.failure or "no event of a new token"
+        found = await store.read(parked_mints)
+        if not found:
+            _say(_out, "nothing is parked")
+        for one in found:
+            why = one.failure or NO_EVENT
             where = one.tx_hash or f"{one.lane} nonce {one.nonce}"
             _say(_out, f"{one.leg_id}  {one.order_id}  {one.contract}  {one.recipient}  {where}  {why}")
 

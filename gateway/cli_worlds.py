@@ -53,11 +53,13 @@ def list_worlds(data_dir: DataDir = None) -> None:
     from gateway.commands import worlds as commands
 
     async def work(store: Store, settings: Settings) -> None:
+        table = Table(Column("world", no_wrap=True), "title", Column("webhook", overflow="fold"), "state")
         for one in await commands.all_worlds(store):
             state = "closed" if one.is_closed else f"stopped: {one.stopped_because}"
             if not one.is_closed and one.stopped_because is None:
                 state = "open"
-            _say(_out, f"{one.world_id}  {one.title}  {one.webhook_url or 'no webhook'}  {state}")
+            table.add_row(one.world_id, Text(one.title), Text(one.webhook_url or "no webhook"), state)
+        Console(width=max(_out.width, 140)).print(table)
 
     _with_store(data_dir, work)
 
@@ -88,6 +90,7 @@ def webhook(
 
     async def work(store: Store, settings: Settings) -> None:
         await commands.set_webhook(store, name, url, private=settings.private_webhooks)
+        _say(_out, f"notices of {name} go to {url}" if url else f"notices of {name} go nowhere")
 
     _with_store(data_dir, work)
 

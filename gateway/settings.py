@@ -17,6 +17,29 @@ from wallets.vault.port import Exemption
 
 _PREFIX = "VITRINE_"
 _LOOPBACK = {("http", "localhost"), ("http", "127.0.0.1"), ("http", "::1")}
+_TEN_YEARS_H = 10 * 365 * 24
+_TEN_YEARS_MS = _TEN_YEARS_H * 3_600_000
+_BOUNDS = {
+    "port": (0, 65_535),
+    "confirmations": (0, 1_000_000),
+    "mint_window_ms": (0, 3_600_000),
+    # As a merchant's file may say (`gateway.catalog.declarations`).
+    "mint_gas_per_day": (0, (1 << 53) - 1),
+    "dispatch_after_ms": (0, _TEN_YEARS_MS),
+    "deliver_after_ms": (0, _TEN_YEARS_MS),
+    "quote_valid_ms": (1, _TEN_YEARS_MS),
+    "pay_within_ms": (1, _TEN_YEARS_MS),
+    "guardian_within_ms": (1, _TEN_YEARS_MS),
+    "choose_wallet_hours": (1, _TEN_YEARS_H),
+    "most_unpaid": (0, (1 << 53) - 1),
+    "acquirer_deadline_ms": (1, _TEN_YEARS_MS),
+    "acquirer_slow_ms": (0, _TEN_YEARS_MS),
+    "vault_deadline_ms": (1, _TEN_YEARS_MS),
+    "fraud_rate_ppm": (-1, 1_000_000),
+    "renew_margin_hours": (0, _TEN_YEARS_H),
+    "renew_hold_hours": (1, _TEN_YEARS_H),
+}
+"""The least and the most of every number."""
 
 
 class SettingsError(ValueError):
@@ -156,7 +179,17 @@ class Settings:
             text = source.get(_PREFIX + setting.name.upper())
             if text is not None:
                 found[setting.name] = _parse(setting.name, str(setting.type), text)
-        return replace(cls(**found), **given)
+        settings = replace(cls(**found), **given)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        """Raise SettingsError for what would fail later, where nobody looks for a setting."""
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise SettingsError(f"{_PREFIX}{name.upper()} must be from {least} to {most}: {value}")
+        _ = self.chain_urls, self.exemption_rules
 
 
 def _parse(name: str, type_name: str, text: str) -> Any:

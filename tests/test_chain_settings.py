@@ -7,12 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway.app import Gateway
+from gateway.cli import app
 from gateway.settings import Settings, SettingsError
 from tests.support.anvil import anvil
+from tests.support.gateway import free_port
 from tests.support.rpc_proxy import Limit, rpc_proxy
 from wallets.custody.local_signer import LocalSigner
+from wallets.minting.contract import verify
 from wallets.minting.requests import define_item
 
 
@@ -24,6 +28,33 @@ def test_endpoints_keep_their_order() -> None:
     settings = Settings.load({"VITRINE_CHAIN_URL": "https://one.example/key, http://127.0.0.1:8545 ,"})
     assert settings.chain_urls == ("https://one.example/key", "http://127.0.0.1:8545")
     assert "one.example" not in repr(settings), "an address may hold a key"
+
+
+@pytest.mark.parametrize("value", ["foo", "http://127.0.0.1:9,http://127.0.0.1:9"])
+def test_endpoints_that_cannot_be_used_are_told_before_anything_opens(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VITRINE_CHAIN_URL", value)
+    for words in (["serve", "--port", "0"], ["merchants", "list"]):
+        told = CliRunner().invoke(app, [*words, "--data-dir", str(tmp_path / "data")])
+        assert (told.exit_code, told.stderr.count("\n")) == (2, 1), told.output
+        assert told.stderr.startswith("VITRINE_CHAIN_URL: endpoint ")
+    assert not (tmp_path / "data").exists()
+
+
+def test_where_no_endpoint_answers_the_setting_is_named(tmp_path: Path) -> None:
+    environment = {"VITRINE_CHAIN_URL": f"http://127.0.0.1:{free_port()}"}
+    told = CliRunner(env=environment).invoke(app, ["serve", "--port", "0", "--data-dir", str(tmp_path)])
+    assert told.exit_code == 1
+    (line,) = [line for line in told.stderr.splitlines() if line.startswith("Vitrine cannot open")]
+    assert "no endpoint of VITRINE_CHAIN_URL answered" in line
+
+
+def test_verifying_over_an_endpoint_that_is_away_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main([f"0x{1:040x}", f"http://127.0.0.1:{free_port()}/secret"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("the endpoint gave no usable answer: ") and told.err.count("\n") == 1
+    assert "secret" not in told.err and not told.out
 
 
 @pytest.mark.parametrize("value", ["ws://one.example", "one.example:8545", "https:///path", "file:///tmp/x"])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from gateway.catalog.folders import prepare
 from gateway.catalog.loading import load_asset, load_assets, load_merchant
 from gateway.catalog.model import Asset
 from gateway.catalog.models3d import Measured, ModelWorker
-from gateway.catalog.prepared import NewModel, PreparedProduct
+from gateway.catalog.prepared import NewModel, PreparedImport, PreparedProduct
 from gateway.catalog.problems import CatalogInvalidError, Problem
 from gateway.catalog.recording import record, record_model, record_product
 from gateway.catalog.reports import ImportReport, Inventory, IssuedCopies
@@ -35,6 +36,9 @@ from gateway.catalog.sizes import size_problem
 from gateway.kernel.errors import InvalidError, NotFoundError
 from gateway.kernel.store.unit import Lane, Reader, Store, UnitOfWork
 from gateway.kernel.subjects import MerchantId
+
+Examine = Callable[[PreparedImport], Awaitable[list[Problem]]]
+"""Looks at what is outside of the documents, before anything is written; returns warnings. May refuse."""
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _LOCKS = ("catalog",)
@@ -48,20 +52,25 @@ async def import_folder(
     *,
     issued: IssuedCopies | None = None,
     inventory: Inventory | None = None,
+    examine: Examine | None = None,
 ) -> ImportReport:
     """Import the folder of one merchant, or a folder of such folders.
 
     ``inventory`` gets the starting stock and the editions in the same unit of work; ``issued`` is asked
-    before a cap is lowered. Raises CatalogInvalidError with every problem found.
+    before a cap is lowered, ``examine`` once the documents are found good. Raises CatalogInvalidError with
+    every problem found.
     """
     stored = await store.read(load_assets)
 
-    def check() -> Any:
+    def check() -> PreparedImport:
         known = {its.asset_id: _measured(its) for its in stored if _pictured(assets, its)}
         with ModelWorker() as worker:
             return prepare(path, assets, known, worker)
 
-    prepared = await asyncio.to_thread(check)
+    prepared: PreparedImport = await asyncio.to_thread(check)
+    if examine is not None:
+        warnings = await examine(prepared)
+        prepared = replace(prepared, warnings=(*prepared.warnings, *warnings))
     return await store.write(
         lambda uow: record(uow, prepared, issued=issued, inventory=inventory),
         lane=Lane.BACKGROUND,

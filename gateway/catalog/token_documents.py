@@ -123,10 +123,10 @@ def published(reader: Reader, item_number: int, serial: int | None) -> TokenDocu
 
 
 def document_at(reader: Reader, sha256: str) -> str:
-    """Return the bytes at an address, as text. Raises NotFoundError ``token.not_found``."""
+    """Return the bytes at an address, as text. Raises NotFoundError ``document.not_found``."""
     row = reader.row(_AT, {"sha256": sha256})
     if row is None:
-        raise token_not_found()
+        raise NotFoundError("document.not_found", "There is no such document.")
     text: str = row.document
     return text
 
@@ -139,7 +139,7 @@ def edition_row(reader: Reader, item_number: int) -> dict[str, Any] | None:
 
 
 def token_not_found() -> NotFoundError:
-    """The error of a token or document that is not there, or was not sold yet."""
+    """The error of a token that is not there, or was not sold yet."""
     return NotFoundError("token.not_found", "There is no such digital item.")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.catalog.assets import AssetStore
 from gateway.catalog.service import Catalog
 from gateway.catalog.taxes import TaxTable
+from gateway.commands.minting_import import ContractChain
 from gateway.identity.passkeys import RelyingParty
 from gateway.kernel.clock import Clock
 from gateway.kernel.store.unit import Store
@@ -46,6 +47,8 @@ class Context:
     """Gives customers the keys of their accounts; None where nobody here holds them."""
     holdings: Holdings | None = None
     """Asks the chain who holds tokens now; None where nothing is minted."""
+    chain: ContractChain | None = None
+    """Tells an import whether merchants' own contracts are there; None where nothing is minted."""
     webhook_keys: SigningKeys | None = None
     """Sign what worlds are sent."""
     card_expected: Callable[[int], None] = lambda until_ms: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.catalog.model import picture_path
 from gateway.catalog.reports import ImportReport
 from gateway.commands.context import Context
 from gateway.commands.customer import method_document
-from gateway.commands.minting_import import take_minting
+from gateway.commands.minting_import import look_for_contracts, take_minting
 from gateway.identity.customers import register_customer, require_customer_of
 from gateway.identity.model import (
     API_KEY_PREFIX,
@@ -49,8 +50,16 @@ class IssuedToken:
 
 async def import_catalog(context: Context, folder: Path) -> ImportReport:
     """Import a merchant's folder, or a folder of them; stock and editions are counted in the same unit."""
+    chain = context.chain
     report = await import_folder(
-        context.store, context.assets, folder, issued=_copies, inventory=_count(context)
+        context.store,
+        context.assets,
+        folder,
+        issued=_copies,
+        inventory=_count(context),
+        examine=None
+        if chain is None
+        else partial(look_for_contracts, chain=chain, chain_id=context.placing.chain_id),
     )
     await context.catalog.refresh(context.store)
     return report

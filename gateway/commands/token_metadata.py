@@ -61,7 +61,7 @@ async def token_metadata(context: Context, token_id: int) -> dict[str, Any]:
 
 
 async def token_document(context: Context, sha256: str) -> bytes:
-    """Return the bytes of a document. Raises NotFoundError ``token.not_found``."""
+    """Return the bytes of a document. Raises NotFoundError ``document.not_found``."""
     return (await context.store.read(lambda reader: document_at(reader, sha256))).encode()
 
 

@@ -77,14 +77,14 @@ def _describe(snapshot: CatalogSnapshot, item: dict[str, Any], fixed: Fixed) -> 
     if kept is not None:
         item["title"], item["edition"] = kept["name"], kept["edition"]
         item["copies"] = kept.get("copies")
-        item["asset_url"] = kept["model"]["uri"] if "model" in kept else None
+        item["model_url"] = kept["model"]["uri"] if "model" in kept else None
         item["picture_url"] = kept["image"]["uri"] if "image" in kept else None
     else:
         item["title"] = in_english(variant.title)
         item["edition"] = None if digital is None else digital.edition.value
         item["copies"] = None if digital is None else digital.cap
         own = None if digital is None or digital.asset_id is None else snapshot.asset(digital.asset_id)
-        item["asset_url"] = None if own is None else own.url
+        item["model_url"] = None if own is None else own.url
         shown = None if variant.asset_id is None else snapshot.asset(variant.asset_id)
         item["picture_url"] = picture_path(shown_picture(variant.picture_id, own, shown))
     own_contract = item.pop("own_contract", False)

@@ -21,6 +21,7 @@ from wallets.custody.challenges import (
     LinkRules,
     begin_link,
     check_message,
+    checked_address,
     finish_link,
     reserved_address,
     take_try,
@@ -33,10 +34,11 @@ async def begin(context: Context, who: DevicePrincipal, command: WalletLinkBegin
     """Give a message to sign (``wallet.link.begin``)."""
     rules, body = _rules(context), command.body
     asker = Asker(who.customer_id, who.device_id)
+    address = checked_address(rules, body.address)
 
     def ask(uow: UnitOfWork) -> LinkChallenge:
-        _require_wallet(uow, rules.chain_id, body.address)
-        return begin_link(uow, rules, asker, body.address, body.chain_id)
+        _require_wallet(uow, rules.chain_id, address, "$.body.address")
+        return begin_link(uow, rules, asker, address, body.chain_id)
 
     asked = await context.store.write(ask, locks=(f"account:{who.customer_id}",))
     return {"message": asked.message, "nonce": asked.nonce, "expires_at": rfc3339(asked.expires_at_ms)}
@@ -59,7 +61,7 @@ async def link(context: Context, who: DevicePrincipal, command: WalletLink) -> d
         found = earlier_result(uow, who.customer_id, *kept)
         if found is not None:
             return {"wallet": found, "replayed": True}
-        _require_wallet(uow, message.chain_id, message.address)
+        _require_wallet(uow, message.chain_id, message.address, "$.body.message")
         wallet = link_document(finish_link(uow, asker, message, proof))
         ownership.changed(uow, who.customer_id)
         keep_result(uow, who.customer_id, *kept, wallet)
@@ -106,10 +108,10 @@ def link_document(wallet: LinkedWallet) -> dict[str, Any]:
     }
 
 
-def _require_wallet(reader: Reader, chain_id: int, address: str) -> None:
+def _require_wallet(reader: Reader, chain_id: int, address: str, param: str) -> None:
     """A merchant's contract is no wallet, though it may sign: it mints, and gives nothing back."""
     if is_own_contract(reader, chain_id, address):
-        raise reserved_address()
+        raise reserved_address(param)
 
 
 def _rules(context: Context) -> LinkRules:

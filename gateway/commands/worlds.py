@@ -349,9 +349,11 @@ async def send_again(store: Store, world_id: str, notice_id: str) -> None:
 
 
 async def notices_in(store: Store, world_id: str, state: NoticeState | None, limit: int) -> list[Any]:
-    """Return a world's notices as rows: the first ones of a state, or the latest of all."""
+    """Return a world's notices as rows: the first ones of a state, or the latest of all; also of a world that
+    is closed. Raises NotFoundError ``world.not_found``."""
 
     def query(reader: Reader) -> list[Any]:
+        worlds.registered_world(reader, world_id)
         if state is not None:
             return outbox.notices_in(reader, world_id, state, 0, limit)
         after = max(0, outbox.last_number(reader, world_id) - limit)

@@ -77,9 +77,11 @@ def install(app: FastAPI) -> None:
         if tuple(first["loc"]) == ("header", "idempotency-key"):
             return problem(key_required())
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:])
+        # A customer's commands name their input alike over both: the socket's have it in their body.
+        twin = first["loc"][0] == "body" and "customer" in getattr(request.scope.get("route"), "tags", ())
         code = "price.client_sent" if first["type"] == "price_sent" else "message.invalid"
         # The input itself is left out: it may hold a card number.
-        return problem(VitrineError(code, first["msg"], param=f"${where}"))
+        return problem(VitrineError(code, first["msg"], param=f"$.body{where}" if twin else f"${where}"))
 
     @app.exception_handler(ClientDisconnect)
     async def _gone(request: Request, error: ClientDisconnect) -> Response:

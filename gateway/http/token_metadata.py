@@ -26,6 +26,8 @@ _ANYBODY = {
 _CHANGING = "public, max-age=60"
 """How long a token's state may be old."""
 _FOR_EVER = "public, max-age=31536000, immutable"
+_NO_TOKEN = ("token.not_found", "There is no such digital item.")
+_NO_DOCUMENT = ("document.not_found", "There is no such document.")
 
 
 @router.head("/v1/tokens/{name}.json", include_in_schema=False)
@@ -48,11 +50,11 @@ async def token_metadata(request: Request, context: InContext, name: str) -> Res
 async def document(request: Request, context: InContext, sha256: str) -> Response:
     """What a token says of itself for ever: canonical JSON whose SHA-256 is its address."""
     if _NAME.fullmatch(sha256) is None:
-        return _missing()
+        return _missing(_NO_DOCUMENT)
     try:
         body = await commands.token_document(context, sha256)
     except NotFoundError:
-        return _missing()
+        return _missing(_NO_DOCUMENT)
     return _answer(request, body, sha256, _FOR_EVER)
 
 
@@ -65,8 +67,8 @@ def _answer(request: Request, body: bytes, digest: str, kept: str) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-def _missing() -> Response:
+def _missing(what: tuple[str, str] = _NO_TOKEN) -> Response:
     """Not to be kept: it may be minted in a moment."""
-    answer = problem(NotFoundError("token.not_found", "There is no such digital item."))
+    answer = problem(NotFoundError(*what))
     answer.headers.update({**_ANYBODY, "Cache-Control": "no-store"})
     return answer

@@ -40,6 +40,12 @@ _HINTS = {
     "returning": "It is on its way back to the shop.",
     "returned": "You gave it back.",
 }
+_COMING = ("reserved", "on_its_way", "undelivered")
+_WALLETS = {
+    "custodial": "Kept for you here",
+    "linked": "Your own wallet",
+    "outside": "In a wallet you have unlinked",
+}
 
 
 def wallet_page(page: Mapping[str, Any], *, is_first: bool) -> str:
@@ -70,7 +76,7 @@ def item_page(item: Mapping[str, Any]) -> str:
         + (f"<p>{escape(item['description'])}</p>\n" if item["description"] else "")
         + f"{_facts(item)}\n</div>\n</main>"
     )
-    return _html(item["title"], body, script=bool(item["asset_url"]))
+    return _html(item["title"], body, script=bool(item["model_url"]))
 
 
 def opening_page(address: str) -> str:
@@ -122,11 +128,11 @@ def _picture(item: Mapping[str, Any], alt: str) -> str:
 
 def _view(item: Mapping[str, Any]) -> str:
     picture = _picture(item, alt=item["title"])
-    if not item["asset_url"]:
+    if not item["model_url"]:
         return f'<figure class="view"><div class="stage">{picture}</div></figure>'
     return (
         f'<figure class="view"><div class="stage">{picture}'
-        f'<canvas id="model" data-model="{escape(item["asset_url"])}" tabindex="0" role="img" '
+        f'<canvas id="model" data-model="{escape(item["model_url"])}" tabindex="0" role="img" '
         f'aria-label="{escape(item["title"])} in 3D. Turn it with the arrow keys, plus and minus to zoom." '
         "hidden></canvas></div>"
         '<figcaption id="how" hidden>Drag to turn, scroll or pinch to zoom.</figcaption></figure>'
@@ -134,7 +140,14 @@ def _view(item: Mapping[str, Any]) -> str:
 
 
 def _badge(item: Mapping[str, Any]) -> str:
-    return f'<span class="state {escape(item["state"])}">{_STATES[item["state"]]}</span>'
+    text = "Unlinked wallet" if _is_outside(item) else _STATES[item["state"]]
+    return f'<span class="state {escape(item["state"])}">{text}</span>'
+
+
+def _is_outside(item: Mapping[str, Any]) -> bool:
+    """Whether a wallet has it that the customer has unlinked: whose that is now is not known here."""
+    wallet = item.get("wallet")
+    return item["state"] == "owned" and wallet is not None and wallet["kind"] == "outside"
 
 
 def _copy(item: Mapping[str, Any]) -> str:
@@ -148,12 +161,13 @@ def _copy(item: Mapping[str, Any]) -> str:
 
 def _facts(item: Mapping[str, Any]) -> str:
     at = datetime.fromisoformat(item["acquired_at"])
-    rows = [("Sold by", escape(item["merchant_name"])), ("Bought on", f"{at.day} {at:%B} {at.year}")]
+    when = "Ordered on" if item["state"] in _COMING else "Received on"
+    rows = [("Sold by", escape(item["merchant_name"])), (when, f"{at.day} {at:%B} {at.year}")]
     if item["quantity"] > 1:
         rows.append(("Copies", str(item["quantity"])))
     wallet = item.get("wallet")
     if wallet is not None:
-        kept = "Kept for you here" if wallet["kind"] == "custodial" else "Your own wallet"
+        kept = _WALLETS[wallet["kind"]]
         rows.append(("Wallet", kept + (_code(wallet["address"]) if wallet["address"] else "")))
     else:
         rows.append(("Wallet", "Bound to your account"))

@@ -232,6 +232,14 @@ def known_world(reader: Reader, world_id: str) -> World:
     return _world(row)
 
 
+def registered_world(reader: Reader, world_id: str) -> World:
+    """Return a world, also a closed one; NotFoundError ``world.not_found`` if there never was one."""
+    row = reader.row(_WORLD, {"world_id": world_id})
+    if row is None:
+        raise NotFoundError("world.not_found", "There is no such world.")
+    return _world(row)
+
+
 def all_worlds(reader: Reader) -> list[World]:
     """Return every world, closed ones too, by name."""
     return [_world(row) for row in reader.rows(_WORLDS)]

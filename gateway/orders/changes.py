@@ -61,7 +61,7 @@ def cancel_order(
     stoppable = [leg for leg in purchase.legs if leg_id in (None, leg.leg_id) and _can_stop(purchase, leg)]
     # What is not paid for is given up as a whole.
     if not stoppable or (leg_id is not None and purchase.state is OrderState.PLACED):
-        raise _too_late(purchase)
+        raise _too_late(purchase, leg_id)
     if purchase.state is OrderState.PLACED:
         give_up_unpaid(purchase, reason)
     else:
@@ -71,7 +71,7 @@ def cancel_order(
                 undoing.withdraw_from(purchase, leg, reason=reason)
         if [(leg.state, leg.due_at_ms) for leg in stoppable] == before:
             # A mint was claimed between the look and the compare-and-set; nothing was written.
-            raise _too_late(purchase)
+            raise _too_late(purchase, leg_id)
         if leg_id is None:
             purchase.set_reason(reason)
         process.settle(purchase, rules)
@@ -197,10 +197,13 @@ def order_not_found() -> NotFoundError:
     return NotFoundError("order.not_found", "There is no such order.", param="$.body.order_id")
 
 
-def _too_late(purchase: Purchase) -> ConflictError:
+def _too_late(purchase: Purchase, leg_id: str | None) -> ConflictError:
+    asked = [leg for leg in purchase.legs if leg_id in (None, leg.leg_id) and not leg.is_gone]
+    # A token in a wallet outside is nothing that we or the merchant could take back.
+    returnable = any(not leg.is_outside for leg in asked)
     return ConflictError(
         "order.not_cancelable",
-        "It is too late to cancel; the items can be returned.",
+        "It is too late to cancel" + ("; the items can be returned." if returnable else "."),
         data={"state": purchase.state.value},
     )
 

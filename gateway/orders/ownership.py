@@ -55,8 +55,8 @@ _tokens = (
         leg.c.state,
         leg.c.token,
         leg.c.recipient,
-        leg.c.delivered_at_ms,
         order.c.created_at_ms,
+        mint.c.minted_at_ms,
         mint.c.state.label("mint_state"),
     )
     .select_from(
@@ -119,8 +119,12 @@ _ENTITLEMENTS = Statement(
     .limit(bindparam("most"))
 )
 _OF_LEG = Statement(
-    select(*_leg_columns, leg.c.token, leg.c.delivered_at_ms, order.c.customer_id, order.c.created_at_ms)
-    .select_from(leg.join(order, order.c.order_id == leg.c.order_id).join(order_line, _of_its_line))
+    select(*_leg_columns, leg.c.token, mint.c.minted_at_ms, order.c.customer_id, order.c.created_at_ms)
+    .select_from(
+        leg.join(order, order.c.order_id == leg.c.order_id)
+        .join(order_line, _of_its_line)
+        .join(mint, mint.c.leg_id == leg.c.leg_id)
+    )
     .where(leg.c.leg_id == bindparam("leg_id"))
 )
 
@@ -232,7 +236,7 @@ def _fields(token: str, *names: str) -> tuple[Any, ...]:
 def _token(item_key: str, row: Any, wallet: str, *, is_outside: bool) -> OwnedItem:
     token = decode(row.token)
     document = {
-        **_document("token", item_key, row, row.delivered_at_ms or row.created_at_ms),
+        **_document("token", item_key, row, row.minted_at_ms or row.created_at_ms),
         **{name: token[name] for name in _TOKEN_FIELDS},
         "state": _state(row),
     }
@@ -263,8 +267,8 @@ def _document(kind: str, item_key: str, row: Any, acquired_at_ms: int) -> dict[s
 
 def granted(purchase: Purchase, leg: Leg, token: Mapping[str, Any] | None = None) -> None:
     """The player has the item now; ``token`` is what was minted, None for an entitlement."""
-    # As the list has it: of when it was bought, or of now where that was paid for long before.
-    bought_ms = purchase.uow.now_ms if token is None or leg.paid_first else purchase.row.created_at_ms
+    # As the list has it: a mint is recorded in this very unit.
+    acquired_ms = purchase.uow.now_ms
 
     def data(consent: PlayerConsent) -> dict[str, Any]:
         item = {
@@ -274,7 +278,7 @@ def granted(purchase: Purchase, leg: Leg, token: Mapping[str, Any] | None = None
             "sku": leg.sku,
             "title": leg.title,
             "quantity": leg.quantity,
-            "acquired_at": to_the_second(bought_ms),
+            "acquired_at": to_the_second(acquired_ms),
             "state": "owned",
         }
         if token is not None:
@@ -314,7 +318,7 @@ def moved(uow: UnitOfWork, leg_id: str, *, source: str, target: str) -> None:
 
     def data(consent: PlayerConsent) -> dict[str, Any]:
         item = {
-            **_document("token", consent.item_key, row, row.delivered_at_ms or row.created_at_ms),
+            **_document("token", consent.item_key, row, row.minted_at_ms or row.created_at_ms),
             **{name: token[name] for name in _TOKEN_FIELDS},
             "state": "owned",
         }

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select
 
 from fulfillment import inventory
 from gateway.catalog.loading import payment_policy_of
-from gateway.kernel.clock import rfc3339
+from gateway.kernel.clock import parse_rfc3339, rfc3339
 from gateway.kernel.documents import decode, encode
 from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.events.model import Event
@@ -33,7 +33,7 @@ from gateway.orders.plan import Plan
 from gateway.orders.quotes import ORDERED, find_quote, take_quote
 from gateway.orders.standing import spent_on
 from gateway.orders.tables import consent, leg, order, order_line
-from gateway.orders.withdrawal import withdrawal_ends_ms
+from gateway.orders.withdrawal import DIGITAL_CONTENT_START, withdrawal_ends_ms
 from gateway.payments.calls import AUTHORIZE, authorize_payload
 from gateway.payments.exemption_history import ExemptionRules, exemption_for
 from gateway.payments.intents import add_attempt, open_intent
@@ -47,6 +47,9 @@ from wallets.vault.port import AllowanceId, Exemption, OperationKind
 OPERATION = "order.place"
 SECURE_FREE = "order.secure_free"
 """The task of an order that costs nothing."""
+
+_CLOCKS_DIFFER_MS = 5 * 60_000
+"""How far ahead of ours the clock of a customer's device may be."""
 
 _UNPAID_OF = Statement(
     select(func.count().label("orders"))
@@ -131,12 +134,18 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
         )
     quote = find_quote(uow, request.customer_id, request.quote_id)
     plan = Plan.from_document(decode(quote.plan))
+    _check_consents(request.consents, uow.now_ms)
+    consents = _given_consents(request, plan)
     method = None
     if request.payment_kind == STORED_METHOD:
         method = method_of(uow, request.customer_id, request.payment_method_id or "")
     _check(request, quote, plan, method, uow.now_ms)
     wallet = None
     if request.wallet_id is not None:
+        if all(planned.kind != LegKind.MINT for planned in plan.legs):
+            raise InvalidError(
+                "wallet.nothing_to_mint", "Nothing of this order is a token.", param="$.body.mint_to"
+            )
         wallet = chosen_wallet(
             uow, request.customer_id, request.wallet_id, rules.chain_id, param="$.body.mint_to.wallet_id"
         )
@@ -163,7 +172,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
     holds = {int(unit.ref): unit for unit in reserved}
     # Who could withdraw and has not agreed to lose that waits. The contract is concluded now.
     waits_until_ms = withdrawal_ends_ms(uow.now_ms) if request.waits and plan.consents_required else None
-    _insert_order(uow, request, quote, plan, order_id, pay_until_ms)
+    _insert_order(uow, request, quote, plan, consents, order_id, pay_until_ms)
     for position, planned in enumerate(plan.legs):
         hold = holds.get(position)
         # The address as it is now: unlinking the wallet later changes nothing.
@@ -214,7 +223,7 @@ def place_order(uow: UnitOfWork, request: PlaceRequest, rules: PlaceRules) -> Pl
             plan.merchant_id,
         )
     )
-    for given in request.consents:
+    for given in consents:
         _confirm(uow, request, plan, order_id, given)
     return Placed(order_id, OrderState.PLACED.value, total, replayed=False, link=link)
 
@@ -229,6 +238,28 @@ def chosen_wallet(
             "wallet.not_linked", "This is no wallet that the customer has linked here.", param=param
         )
     return wallet
+
+
+def _check_consents(consents: list[dict[str, Any]], now_ms: int) -> None:
+    """Refuse a consent of a time that has not come, or is none: it cannot have been given."""
+    for position, given in enumerate(consents):
+        try:
+            is_possible = parse_rfc3339(given["at"]) <= now_ms + _CLOCKS_DIFFER_MS
+        except ValueError:
+            is_possible = False
+        if not is_possible:
+            raise InvalidError(
+                "message.invalid",
+                "A consent cannot have been given at this time.",
+                param=f"$.body.consents[{position}].at",
+            )
+
+
+def _given_consents(request: PlaceRequest, plan: Plan) -> list[dict[str, Any]]:
+    """Return the consents that are about this order: without anything digital, its start is none."""
+    if any(planned.kind != LegKind.SHIP for planned in plan.legs):
+        return request.consents
+    return [given for given in request.consents if given["kind"] != DIGITAL_CONTENT_START]
 
 
 def _confirm(
@@ -320,7 +351,13 @@ def _ordered_already() -> ConflictError:
 
 
 def _insert_order(
-    uow: UnitOfWork, request: PlaceRequest, quote: Any, plan: Plan, order_id: OrderId, pay_until_ms: int
+    uow: UnitOfWork,
+    request: PlaceRequest,
+    quote: Any,
+    plan: Plan,
+    consents: list[dict[str, Any]],
+    order_id: OrderId,
+    pay_until_ms: int,
 ) -> None:
     # At once: the customer's next order may be in this very batch, and counts what is unpaid. Lines and legs
     # are appended, since nobody can name this order before it is committed and answered.
@@ -366,7 +403,7 @@ def _insert_order(
                 "total_minor": line.total_minor,
             },
         )
-    for given in request.consents:
+    for given in consents:
         uow.append(
             _INSERT_CONSENT,
             {

@@ -1,7 +1,8 @@
 """A customer's digital items as their wallet shows them: what they own, and what is on its way. Reading only.
 
 A token is listed from the moment it is ordered; one that never came is not. An entitlement is a leg until it
-is granted, and a row of its own from then on.
+is granted, and a row of its own from then on. ``acquired_at`` is when a token was minted or an entitlement
+granted, and until then when it was ordered; worlds are told the same (`gateway.orders.ownership`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gateway.kernel.store.unit import Reader
 from gateway.orders.model import LegKind, LegState
 from gateway.orders.tables import entitlement, leg, order
 from wallets.custody.accounts import account_of
+from wallets.custody.linking import LinkedWallet, linked_wallets
 from wallets.minting.model import Receiver
 from wallets.minting.tables import mint
 
@@ -60,6 +62,7 @@ _tokens = (
         leg.c.item_number,
         leg.c.wallet_id,
         mint.c.receiver,
+        mint.c.minted_at_ms,
         func.coalesce(leg.c.recipient, mint.c.recipient).label("recipient"),
     )
     .select_from(
@@ -147,26 +150,36 @@ def _items(
 ) -> list[dict[str, Any]]:
     account = account_of(reader, customer_id) if tokens else None
     own = None if account is None else account.address
+    links = linked_wallets(reader, customer_id) if any(row.wallet_id for row in tokens) else []
     return [
-        *(_token(row, own) for row in tokens),
+        *(_token(row, own, links) for row in tokens),
         *(_item("entitlement", row, OWNERSHIP[LegState(row.state)], row.created_at_ms) for row in coming),
         *(_item("entitlement", row, _GRANTED[row.state], row.granted_at_ms) for row in granted),
     ]
 
 
-def _token(row: Any, own: str | None) -> dict[str, Any]:
-    item = _item("token", row, OWNERSHIP[LegState(row.state)], row.created_at_ms)
+def _token(row: Any, own: str | None, links: list[LinkedWallet]) -> dict[str, Any]:
+    item = _item("token", row, OWNERSHIP[LegState(row.state)], row.minted_at_ms or row.created_at_ms)
     item["item_number"] = row.item_number
     item["own_contract"] = row.receiver == Receiver.OWN
-    item["wallet"] = {
-        "kind": "custodial" if row.wallet_id is None else "linked",
-        "wallet_id": row.wallet_id,
-        "address": row.recipient or own,
-    }
     token = {} if row.token is None else decode(row.token)
+    item["wallet"] = _wallet(row, own, links)
     for name in ("chain_id", "contract", "token_id", "serial", "transaction_hash"):
         item[name] = token.get(name)
     return item
+
+
+def _wallet(row: Any, own: str | None, links: list[LinkedWallet]) -> dict[str, Any]:
+    """Return which wallet has the token or is to: the account here, a linked one, or one outside that the
+    customer has unlinked. A wallet that was linked again has another id."""
+    if row.wallet_id is None:
+        return {"kind": "custodial", "wallet_id": None, "address": row.recipient or own}
+    link = next((one for one in links if one.address == row.recipient), None)
+    return {
+        "kind": "outside" if link is None else "linked",
+        "wallet_id": None if link is None else link.wallet_id,
+        "address": row.recipient,
+    }
 
 
 def _item(kind: str, row: Any, state: str, acquired_at_ms: int) -> dict[str, Any]:

@@ -71,9 +71,10 @@ class ErrorBody(Wire):
 
 
 class HoldingWallet(Wire):
-    """Which wallet holds a token, or is to: the customer's account here, or one they linked."""
+    """Which wallet holds a token, or is to: the customer's account here, one they linked, or one outside that
+    they have unlinked since."""
 
-    kind: Literal["custodial", "linked"]
+    kind: Literal["custodial", "linked", "outside"]
     wallet_id: str | None = None
     address: str | None = None
 
@@ -81,7 +82,7 @@ class HoldingWallet(Wire):
 class TokenDocument(Wire):
     """A digital item in a wallet, or on its way there.
 
-    Addresses are paths on the gateway. ``asset_url`` is the 3D model (GLB), ``picture_url`` a picture of it.
+    Addresses are paths on the gateway. ``model_url`` is the 3D model (GLB), ``picture_url`` a picture of it.
     """
 
     kind: Literal["token", "entitlement"]
@@ -92,6 +93,7 @@ class TokenDocument(Wire):
     merchant: str
     quantity: Integer
     acquired_at: Time
+    """When it was minted or granted; until then, when it was ordered."""
     state: Literal["reserved", "on_its_way", "owned", "undelivered", "returning", "returned"]
     edition: str | None = None
     copies: Integer | None = None
@@ -103,7 +105,7 @@ class TokenDocument(Wire):
     token_id: str | None = None
     serial: Integer | None = None
     transaction_hash: str | None = None
-    asset_url: str | None = None
+    model_url: str | None = None
     picture_url: str | None = None
     metadata_url: str | None = None
     """What the token says of itself, once it is minted."""

@@ -99,6 +99,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "ship_to.country_mismatch": ErrorCode(_FIX, 409, "The address is in another country than the quote."),
     "consent.missing": ErrorCode(_FIX, 409, "The law asks for a consent before this can be delivered."),
     "wallet.not_linked": ErrorCode(_FIX, 409, "The customer has linked no such wallet on this chain."),
+    "wallet.nothing_to_mint": ErrorCode(_FIX, 400, "A wallet was named, but nothing of the order is minted."),
     # Customers' own wallets
     "wallet.link_message": ErrorCode(
         _FIX, 400, "Not a message of EIP-4361, or not the one that was given to sign."
@@ -108,7 +109,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "wallet.link_uri": ErrorCode(_FIX, 400, "The message is for another URI."),
     "wallet.link_chain": ErrorCode(_FIX, 400, "Wallets are linked on another chain; data has its id."),
     "wallet.link_address": ErrorCode(
-        _FIX, 400, "The address has not the checksum of EIP-55, or the message was for another one."
+        _FIX, 400, "The checksum of the address (EIP-55) is wrong, or the message was for another one."
     ),
     "wallet.link_reserved": ErrorCode(_FIX, 409, "The address is no customer's own wallet."),
     "wallet.link_nonce": ErrorCode(
@@ -240,6 +241,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "passkey.not_found": ErrorCode(_FIX, 404, "There is no such passkey of this customer."),
     "page.limit": ErrorCode(_FIX, 400, "A page has 1 to 100 entries."),
     "token.not_found": ErrorCode(_FIX, 404, "There is no such digital item."),
+    "document.not_found": ErrorCode(_FIX, 404, "There is no such document of a digital item."),
     # Worlds
     "world.not_found": ErrorCode(_FIX, 404, "There is no such world."),
     "world.not_allowed": ErrorCode(_FIX, 404, "The player has not allowed this world anything."),

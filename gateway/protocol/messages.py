@@ -347,7 +347,7 @@ class PasskeyRemoveBody(Wire):
 
 class WalletLinkBeginBody(Wire):
     address: Annotated[str, StringConstraints(pattern=r"^0x[0-9A-Fa-f]{40}$")]
-    """With the checksum in the case of its letters (EIP-55)."""
+    """Letters in both cases are its checksum (EIP-55), which must be right; those of one case carry none."""
     chain_id: Annotated[Integer, Field(ge=1, le=MAX_INTEGER)] | None = None
     """Where it is given it must be the chain of this installation."""
 
@@ -380,7 +380,7 @@ class WorldScopes(Wire):
     @model_validator(mode="after")
     def _with_items(self) -> WorldScopes:
         if "items" not in self.scopes or len(set(self.scopes)) < len(self.scopes):
-            raise PydanticCustomError("scopes", "items, and each scope once")
+            raise PydanticCustomError("scopes", "scopes must contain items, and each only once")
         return self
 
 

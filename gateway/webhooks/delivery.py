@@ -20,7 +20,7 @@ from gateway.kernel.clock import Clock
 from gateway.kernel.precedence import Precedence
 from gateway.kernel.store.unit import Lane, Reader, Store, UnitOfWork
 from gateway.webhooks import outbox
-from gateway.webhooks.egress import TIMEOUT_S, Egress
+from gateway.webhooks.egress import REFUSED_ADDRESS, TIMEOUT_S, Egress
 from gateway.webhooks.model import (
     GIVEN_UP_MS,
     KEPT_MS,
@@ -107,6 +107,8 @@ class Delivery:
         self._rests_until_ms: dict[str, int] = {}
         self._resting: dict[str, str] = {}
         """The addresses of those that rest."""
+        self._refused: dict[str, str] = {}
+        """Addresses to which nothing is sent and of which the log has been told."""
         self._failures: Counter[str] = Counter()
         self._heard: set[str] = set()
         """Endpoints that have taken a notice in this life of the program."""
@@ -264,7 +266,12 @@ class Delivery:
 
     def _note(self, endpoint_id: str, url: str, notice_id: str, answer: Answer) -> None:
         """Leave an endpoint alone for a while that does not answer, or that asks for it."""
+        if answer.error == REFUSED_ADDRESS and self._refused.get(endpoint_id) != url:
+            # Once: every notice that waits meets the same refusal, at every attempt.
+            self._refused[endpoint_id] = url
+            log.warning("webhooks.address_refused", endpoint=endpoint_id, setting="VITRINE_PRIVATE_WEBHOOKS")
         if answer.meaning is not Meaning.AWAY:
+            self._refused.pop(endpoint_id, None)
             self._end_rest(endpoint_id)
             return
         self._resting[endpoint_id] = url

@@ -33,6 +33,7 @@ _BODY_S = 1.0
 _LOOKUPS = 16
 _IDLE_S = 30.0
 _MOST_URL = 2_000
+_TO_TRY = " (to try it on this machine: VITRINE_PRIVATE_WEBHOOKS=on for the gateway and for this command)"
 
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _REFUSED = tuple(
@@ -43,6 +44,10 @@ _REFUSED = tuple(
         ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20"),
     )
 )
+
+
+REFUSED_ADDRESS = "address refused"
+"""The error of an answer that was not asked for."""
 
 
 class AddressRefusedError(Exception):
@@ -83,16 +88,16 @@ def checked_url(url: str, *, private: bool) -> str:
     except ValueError:
         raise refused("it cannot be read") from None
     if parts.scheme != "https" and not (private and parts.scheme == "http"):
-        raise refused("it must begin with https://")
+        raise refused(f"it must begin with https://{_TO_TRY}")
     if not host or port == 0:
         raise refused("it names no host")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise refused("it holds a user, a password or a fragment")
     if not private:
         if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-            raise refused("the host is not public")
+            raise refused(f"the host is not public{_TO_TRY}")
         if _is_address(host) and not is_public(host):
-            raise refused("the host is not public")
+            raise refused(f"the host is not public{_TO_TRY}")
     return url
 
 
@@ -229,7 +234,7 @@ class Egress:
             async with asyncio.timeout(self._timeout_s):
                 return await self._post(url, headers, body)
         except (InvalidError, AddressRefusedError):
-            return Answer(error="address refused")
+            return Answer(error=REFUSED_ADDRESS)
         except TimeoutError:
             return Answer(error=f"no answer within {self._timeout_s:g} s")
         except (OSError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from gateway.catalog.assets import AssetStore
@@ -10,14 +12,16 @@ from gateway.catalog.loading import load_snapshot
 from gateway.catalog.model import Format
 from gateway.catalog.problems import CatalogInvalidError
 from gateway.catalog.reports import ImportReport
-from gateway.commands.minting_import import take_minting
+from gateway.commands.minting_import import look_for_contracts, take_minting
 from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import UnitOfWork
 from tests.catalog.merchants import MERCHANT, PRODUCT, Folder
+from wallets.minting.chain.port import ChainUnavailable
 from wallets.minting.own_contracts import own_contracts
 from wallets.minting.tables import gas_limit
 
 ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
+CARDS = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
 MINTING = f"""\
   minting:
     gas_per_day: 5000000
@@ -49,6 +53,50 @@ async def _problems(store: SqliteStore, assets: AssetStore, folder: Folder) -> l
     with pytest.raises(CatalogInvalidError) as refused:
         await import_folder(store, assets, folder.path, inventory=take_minting)
     return [str(found) for found in refused.value.problems]
+
+
+class Chain:
+    """Has code at these addresses; None: it does not answer."""
+
+    def __init__(self, *addresses: str | None) -> None:
+        self.addresses = addresses
+
+    async def code(self, address: str) -> bytes:
+        if None in self.addresses:
+            raise ChainUnavailable("away")
+        return b"\1" if address in self.addresses else b""
+
+
+async def test_a_contract_that_is_not_on_the_chain_is_refused_at_its_line(
+    store: SqliteStore, assets: AssetStore, folder: Folder
+) -> None:
+    folder.merchant(WITH_MINTING)
+    folder.product(PRODUCT)
+    examine = partial(look_for_contracts, chain=Chain(CARDS), chain_id=31337)
+    with pytest.raises(CatalogInvalidError) as refused:
+        await import_folder(store, assets, folder.path, inventory=take_minting, examine=examine)
+    (problem,) = refused.value.problems
+    assert problem.line == _line(WITH_MINTING, ADDRESS)
+    assert str(problem).endswith(f"there is no contract at {ADDRESS} on chain 31337")
+    assert await store.read(own_contracts) == []
+    examine = partial(look_for_contracts, chain=Chain(ADDRESS, CARDS), chain_id=31337)
+    report = await import_folder(store, assets, folder.path, inventory=take_minting, examine=examine)
+    assert report.warnings == () and len(report.contracts) == 2
+
+
+async def test_contracts_are_taken_with_a_warning_while_the_chain_does_not_answer(
+    store: SqliteStore, assets: AssetStore, folder: Folder
+) -> None:
+    folder.merchant(WITH_MINTING)
+    folder.product(PRODUCT)
+    examine = partial(look_for_contracts, chain=Chain(None), chain_id=31337)
+    report = await import_folder(store, assets, folder.path, inventory=take_minting, examine=examine)
+    assert [warning.line for warning in report.warnings] == [
+        _line(WITH_MINTING, ADDRESS),
+        _line(WITH_MINTING, CARDS),
+    ]
+    assert "chain 31337 does not answer" in report.warnings[0].message
+    assert len(await store.read(own_contracts)) == 2
 
 
 async def test_an_edition_names_its_contract(store: SqliteStore, assets: AssetStore, folder: Folder) -> None:

@@ -191,6 +191,7 @@ async def test_a_contract_that_mints_is_no_wallet(client: Client) -> None:
     asked = await client.begin()
     await client.stepped.context.store.write(lambda uow: put_contract(uow, theirs))
     assert await refused(client.begin()) == "wallet.link_reserved"
+    assert await refused(client.begin(KEY.address.lower())) == "wallet.link_reserved"
     assert await refused(client.link(asked["message"])) == "wallet.link_reserved"
     assert await client.links() == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +81,30 @@ def test_a_key_is_printed_once_and_can_be_replaced(operator: Operator) -> None:
         assert not file.is_file() or key.encode() not in file.read_bytes()
 
 
+def _cells(table: str) -> list[list[str]]:
+    """Return the rows of a printed table, its header first."""
+    lines = [line.strip("┃│ ") for line in table.splitlines() if line[:1] in "┃│"]
+    return [[cell.strip() for cell in re.split("[┃│]", line)] for line in lines]
+
+
 def test_the_list_says_what_is_open_stopped_and_closed(operator: Operator) -> None:
     operator.says("add", "aurora", "--title", "Aurora of the North", "--webhook", HOOK)
     operator.says("add", "borealis")
-    assert "Aurora of the North  https://game.example/hook  open" in operator.says("list")
-    assert "no webhook  open" in operator.says("list")
+    header, *rows = _cells(operator.says("list"))
+    assert header == ["world", "title", "webhook", "state"]
+    assert rows == [
+        ["aurora", "Aurora of the North", HOOK, "open"],
+        ["borealis", "borealis", "no webhook", "open"],
+    ]
     stop = worlds.stop_webhook
     _in_store(operator, lambda store: store.write(lambda uow: stop(uow, "aurora", HOOK, "410")))
     assert "stopped: 410" in operator.says("list")
-    operator.says("webhook", "aurora", HOOK + "2")
-    assert "hook2  open" in operator.says("list")
+    assert operator.says("webhook", "aurora", HOOK + "2") == f"notices of aurora go to {HOOK}2\n"
+    assert ["aurora", "Aurora of the North", HOOK + "2", "open"] in _cells(operator.says("list"))
+    assert operator.says("webhook", "aurora") == "notices of aurora go nowhere\n"
     operator.says("close", "borealis")
     assert "closed" in operator.says("list")
+    assert "number" in operator.says("notices", "borealis"), "what it was sent can still be looked at"
 
 
 @pytest.mark.parametrize(
@@ -105,11 +118,18 @@ def test_the_list_says_what_is_open_stopped_and_closed(operator: Operator) -> No
         (("rotate-key", "nowhere"), "world.not_found"),
         (("close", "nowhere"), "world.not_found"),
         (("notices", "aurora", "--replay", "ntc_x"), "notice.not_found"),
+        (("notices", "nowhere"), "world.not_found"),
     ],
 )
 def test_what_cannot_be_done_says_why(operator: Operator, words: tuple[str, ...], code: str) -> None:
     operator.says("add", "aurora", "--webhook", HOOK)
     assert operator.says(*words, fails=True).startswith(code)
+
+
+def test_who_tries_it_out_is_told_what_allows_this_machine(operator: Operator) -> None:
+    operator.says("add", "aurora")
+    for url in ("http://127.0.0.1:18474/", "https://localhost/", "https://127.0.0.1/"):
+        assert "VITRINE_PRIVATE_WEBHOOKS=on" in operator.says("webhook", "aurora", url, fails=True)
 
 
 def test_notices_are_listed_by_state_and_sent_again(operator: Operator) -> None:

@@ -72,6 +72,20 @@ def test_links_lead_to_files_that_exist(document) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_headings_that_exist(document) -> None:
+    for file, heading in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", document.read_text()):
+        target = document.parent / file if file else document
+        assert heading in _headings(target.read_text()), f"{document.name} links to {file}#{heading}"
+
+
+def _headings(text: str) -> set[str]:
+    """Return the headings of a document as GitHub writes them in addresses."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_named_source_files_exist(document) -> None:
     """Paths in backticks that begin with a folder of the repository."""
     folders = r"(?:gateway|wallets|fulfillment|samples|tests|bench|unity_bridge|docs)"

@@ -14,7 +14,7 @@ ITEM: dict[str, Any] = {
     "description": HOSTILE,
     "license": HOSTILE,
     "merchant_name": HOSTILE,
-    "asset_url": HOSTILE,
+    "model_url": HOSTILE,
     "picture_url": HOSTILE,
     "metadata_url": HOSTILE,
     "contract": HOSTILE,
@@ -54,7 +54,7 @@ def read(page: str) -> Elements:
 def test_what_a_merchant_writes_is_text() -> None:
     for page in (
         wallet_html.item_page(ITEM),
-        wallet_html.item_page({**ITEM, "picture_url": None, "asset_url": None}),
+        wallet_html.item_page({**ITEM, "picture_url": None, "model_url": None}),
         wallet_html.wallet_page({"items": [ITEM], "next": HOSTILE}, is_first=False),
         wallet_html.opening_page(HOSTILE),
     ):
@@ -64,3 +64,16 @@ def test_what_a_merchant_writes_is_text() -> None:
             assert not any(name.startswith("on") for name in attributes)
             assert tag != "img" or attributes["src"] == HOSTILE
     assert HOSTILE in read(wallet_html.item_page(ITEM)).text
+
+
+def test_what_is_in_a_wallet_that_was_unlinked_is_not_called_the_customers() -> None:
+    outside = {**ITEM, "state": "owned", "wallet": {"kind": "outside", "wallet_id": None, "address": "0xA"}}
+    text = read(wallet_html.item_page(outside)).text
+    assert "In a wallet you have unlinked" in text and "Yours" not in text
+    linked = {**outside, "wallet": {"kind": "linked", "wallet_id": "wal_1", "address": "0xA"}}
+    assert "Yours" in read(wallet_html.item_page(linked)).text
+
+
+def test_a_date_says_whether_it_is_that_of_the_order() -> None:
+    assert "Ordered on2 January 2026" in read(wallet_html.item_page(ITEM)).text
+    assert "Received on2 January 2026" in read(wallet_html.item_page({**ITEM, "state": "owned"})).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -13,12 +14,18 @@ from gateway.kernel.errors import ConflictError, InvalidError, NotFoundError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders.choosing import leg_due
 from gateway.orders.leaving import refuse_to_give_key
+from gateway.orders.mint_facts import MintFacts
 from gateway.orders.tables import quote
 from gateway.orders.views import order_document
 from tests.support.evidence import Row
 from tests.support.invariants import violations
-from tests.support.paper_lane import ACCOUNT, PaperLane
+from tests.support.paper_lane import ACCOUNT, CHAIN_ID, PaperLane
 from tests.support.stepped_gateway import DAY, SteppedGateway, stepped_gateway
+from wallets.minting.model import Receiver
+from wallets.minting.own_calls import describe
+from wallets.minting.own_code import OwnCode
+from wallets.minting.own_contracts import OwnContract, put_contract
+from wallets.minting.requests import define_item
 from wallets.minting.tables import mint
 
 LAMP = "KUPPEL-LAMP:digital"
@@ -214,6 +221,33 @@ async def test_a_canceled_mint_gives_everything_back(shop: SteppedGateway, lane:
     assert "token.minted" not in shop.events()
 
 
+async def test_a_wallet_is_named_only_where_something_is_minted(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    for item in ("FJORD-MUG:physical", "HALM-CHAIR:digital"):
+        quoted = await shop.quote(item)
+        command = await shop.place_command(quoted, body={"mint_to": {"wallet_id": "wal_1"}})
+        with pytest.raises(InvalidError) as refused:
+            await shop.perform(command)
+        assert (refused.value.code, refused.value.param) == ("wallet.nothing_to_mint", "$.body.mint_to")
+        # The quote is still to be had.
+        await shop.place_quoted(quoted)
+
+
+@pytest.mark.parametrize(("wallet", "may_return"), [("wal_1", False), (None, True)])
+async def test_that_items_can_be_returned_is_not_said_of_a_token_outside(
+    shop: SteppedGateway, lane: PaperLane, wallet: str | None, may_return: bool
+) -> None:
+    body = {} if wallet is None else {"mint_to": {"wallet_id": wallet}}
+    order_id = str((await shop.place(LAMP, body=body))["order_id"])
+    await shop.finish_work()
+    await lane.run()
+    with pytest.raises(ConflictError) as refused:
+        await shop.cancel(order_id)
+    assert refused.value.message.startswith("It is too late to cancel")
+    assert ("can be returned" in refused.value.message) is may_return
+
+
 async def test_a_claimed_mint_is_not_canceled_and_arrives(shop: SteppedGateway, lane: PaperLane) -> None:
     order_id = await paid(shop, LAMP)
     await lane.claim()
@@ -254,6 +288,43 @@ async def test_a_token_outside_stays_when_the_rest_of_its_order_goes_back(
     states = {kind: row["state"] for kind, row in shop.legs(order_id).items()}
     assert states == {"mint": "captured", "entitle": "returned"}
     assert shop.order(order_id)["state"] == "completed"
+
+
+async def test_a_merchants_contract_that_is_not_on_the_chain_gives_the_money_back(
+    shop: SteppedGateway, lane: PaperLane
+) -> None:
+    order_id = await paid(shop, LAMP)
+    contract = OwnContract(
+        shop.merchant.merchant_id,
+        "armour",
+        CHAIN_ID,
+        "0xde709f2102306220921060314715629080e2fb77",
+        describe("erc1155", "mint(address,uint256)", ("to", "id"), b""),
+    )
+
+    def to_armour(uow: UnitOfWork) -> None:
+        define_item(
+            uow,
+            item_number=int(uow.core(select(mint.c.item_number)).scalar_one()),
+            sku="KUPPEL-LAMP",
+            cap=None,
+            numbered=False,
+            own_contract_id=put_contract(uow, contract),
+        )
+        uow.core(update(mint).values(receiver=Receiver.OWN.value))
+
+    await shop.store.write(to_armour)
+
+    class Chain:
+        async def code(self, address: str) -> bytes:
+            return b""
+
+    facts = MintFacts(shop.context.process)
+    client: Any = Chain()
+    assert await OwnCode(client, shop.store, CHAIN_ID, facts.record).look() == 1
+    await shop.finish_work()
+    assert shop.order(order_id)["state"] == "refunded"
+    assert DEFERRED not in shop.balances("liability:%")
 
 
 async def test_an_edition_that_is_sold_out_on_the_chain_gives_the_money_back(

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.kernel.clock import rfc3339
 from gateway.kernel.documents import decode
-from gateway.kernel.errors import ConflictError
+from gateway.kernel.errors import ConflictError, InvalidError
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.orders import starting
 from gateway.orders.capturing import EXPIRED
@@ -19,7 +20,7 @@ from gateway.orders.purchase import known_purchase
 from gateway.orders.tables import consent
 from gateway.orders.views import order_document
 from gateway.orders.withdrawal import COUNTRIES, consents_needed, may_deliver, withdrawal_ends_ms
-from gateway.protocol.messages import QuoteCreate
+from gateway.protocol.messages import Consent, QuoteCreate
 from tests.support.invariants import violations
 from tests.support.paper_lane import PaperLane
 from tests.support.stepped_gateway import DAY, HOUR, SteppedGateway, stepped_gateway
@@ -343,3 +344,48 @@ async def test_goods_do_not_wait_for_what_waits_where_few_captures_are_taken(
         await lane.run()
         await shop.deliver()
         assert shop.order(order_id)["state"] == "completed"
+
+
+# --- What cannot be a consent -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "is_taken"), [(0, True), (5 * 60_000, True), (5 * 60_000 + 1, False), (DAY, False)]
+)
+async def test_a_consent_of_a_time_to_come_is_refused(
+    shop: SteppedGateway, ahead_ms: int, is_taken: bool
+) -> None:
+    at = rfc3339(shop.clock.now_ms() + ahead_ms)
+    command = await shop.place_command(await shop.quote(CHAIR))
+    command = command.model_copy(update={"body": _with_consents(command.body, at)})
+    if is_taken:
+        placed = await shop.perform(command)
+        assert len(_consents(shop, placed["order_id"])) == 1
+        return
+    with pytest.raises(InvalidError) as refused:
+        await shop.perform(command)
+    assert (refused.value.code, refused.value.param) == ("message.invalid", "$.body.consents[0].at")
+
+
+async def test_a_time_that_there_is_not_is_no_time_of_a_consent(shop: SteppedGateway) -> None:
+    command = await shop.place_command(await shop.quote(CHAIR))
+    command = command.model_copy(update={"body": _with_consents(command.body, "2026-02-30T10:00:00Z")})
+    with pytest.raises(InvalidError):
+        await shop.perform(command)
+
+
+async def test_a_consent_to_start_is_not_recorded_where_nothing_is_digital(shop: SteppedGateway) -> None:
+    command = await shop.place_command(await shop.quote("FJORD-MUG:physical"))
+    at = rfc3339(shop.clock.now_ms())
+    placed = await shop.perform(command.model_copy(update={"body": _with_consents(command.body, at)}))
+    assert _consents(shop, placed["order_id"]) == []
+    assert "consent.confirmed" not in shop.events()
+
+
+def _with_consents(body: Any, at: str) -> Any:
+    given = Consent(kind="digital_content_start", text_version="1", locale="en", at=at)
+    return body.model_copy(update={"consents": [given]})
+
+
+def _consents(shop: SteppedGateway, order_id: str) -> list[Any]:
+    return list(shop.rows("SELECT * FROM consent WHERE order_id = ?", order_id))

@@ -167,7 +167,7 @@ def test_what_merchants_and_operators_need_is_on_the_command_line(own_seed: Seed
     (lane,) = Evidence(data).rows("SELECT address FROM mint_lane")
     assert lane["address"] in run("keys").stdout
     assert run("gas").exit_code == 0
-    assert run("parked").stdout == ""
+    assert run("parked").stdout == "nothing is parked\n"
     unknown = run("again", "leg_none")
     assert (unknown.exit_code, "mint.not_parked" in unknown.stderr) == (1, True)
     assert run("found", "leg_none", "many").exit_code == 2

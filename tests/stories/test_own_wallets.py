@@ -89,10 +89,14 @@ async def test_a_wallet_is_linked_over_http_alone(shop: OpenGateway) -> None:
     for address, code in (
         (contract.contract, "wallet.link_reserved"),
         ("0x" + "00" * 20, "wallet.link_reserved"),
-        (OWN.address.lower(), "wallet.link_address"),
+        ("0x" + OWN.address[2:].swapcase(), "wallet.link_address"),
     ):
         answer = await rest(shop, customer, "POST", "/links/begin", json={"address": address})
-        assert answer.json()["code"] == code
+        assert (answer.json()["code"], answer.json()["param"]) == (code, "$.body.address")
+    malformed = await rest(shop, customer, "POST", "/links/begin", json={"address": "0x12"})
+    assert (malformed.json()["code"], malformed.json()["param"]) == ("message.invalid", "$.body.address")
+    lower = await rest(shop, customer, "POST", "/links/begin", json={"address": OWN.address.lower()})
+    assert OWN.address in lower.json()["message"]
     await shop.check()
 
 

@@ -222,7 +222,9 @@ async def test_a_copy_that_was_not_sold_is_not_found(shop: OpenGateway) -> None:
         assert answer.json()["code"] == "token.not_found"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["access-control-allow-origin"] == "*"
-    assert (await shop.http.get(f"/v1/documents/{'0' * 64}.json")).status_code == 404
+    for name in ("0" * 64, "xyz"):
+        answer = await shop.http.get(f"/v1/documents/{name}.json")
+        assert (answer.status_code, answer.json()["code"]) == (404, "document.not_found")
 
 
 async def test_metadata_may_be_read_by_any_site_and_asked_for_again_cheaply(shop: OpenGateway) -> None:

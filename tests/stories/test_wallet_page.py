@@ -67,7 +67,7 @@ async def test_a_wallet_shows_pictures_models_and_which_wallet_holds_what(shop: 
         assert (await shop.http.get(token["metadata_url"])).json()["twin"]["state"] == "minted"
     for item in items.values():
         assert (item["state"], item["merchant"]) == ("owned", "atelier-nord")
-        for name, media_type in (("picture_url", "image/png"), ("asset_url", "model/gltf-binary")):
+        for name, media_type in (("picture_url", "image/png"), ("model_url", "model/gltf-binary")):
             answer = await shop.http.get(item[name])
             assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
 
@@ -317,7 +317,7 @@ async def test_a_texture_covers_the_model(shop: OpenGateway, tmp_path: Path) -> 
     customer = await shop.customer("visa")
     (item,) = await shopping(shop, customer, "HALM-CHAIR:digital")
     # In the place of the chair, whose model has none: a square without normals, in the colour of its image.
-    stored = shop.data_dir / "assets" / item["asset_url"].rsplit("/", 1)[1]
+    stored = shop.data_dir / "assets" / item["model_url"].rsplit("/", 1)[1]
     stored.write_bytes(textured_square((20, 60, 220)))
     async with phone(tmp_path / "profile", DESKTOP) as screen:
         await screen.open(await page_of(shop, customer))
@@ -334,7 +334,7 @@ async def test_a_texture_covers_the_model(shop: OpenGateway, tmp_path: Path) -> 
 async def test_a_model_that_cannot_be_read_leaves_the_picture(shop: OpenGateway, tmp_path: Path) -> None:
     customer = await shop.customer("visa")
     (item,) = await shopping(shop, customer, "HALM-CHAIR:digital")
-    stored = shop.data_dir / "assets" / item["asset_url"].rsplit("/", 1)[1]
+    stored = shop.data_dir / "assets" / item["model_url"].rsplit("/", 1)[1]
     async with phone(tmp_path / "profile", DESKTOP) as screen:
         await screen.open(await page_of(shop, customer))
         await screen.click("button.go")

@@ -82,7 +82,7 @@ def models() -> dict[str, tuple[bytes, str]]:
 async def test_a_model_made_to_hang_the_page_does_not(shop: OpenGateway, tmp_path: Path) -> None:
     customer = await shop.customer("visa")
     (item,) = await shopping(shop, customer, "HALM-CHAIR:digital")
-    stored = shop.data_dir / "assets" / item["asset_url"].rsplit("/", 1)[1]
+    stored = shop.data_dir / "assets" / item["model_url"].rsplit("/", 1)[1]
     async with phone(tmp_path / "profile", DESKTOP) as screen:
         # The address of a model never changes what it holds, but here.
         await screen.do(lambda driver: driver.execute_cdp_cmd("Network.enable", {}))

@@ -102,6 +102,9 @@ async def test_what_is_bought_is_equipped_at_once_and_taken_back_when_it_is_retu
         assert "wallet" not in item and "transaction_hash" not in item
 
         await ended(headset, order_id)
+        (mine,) = (await headset.command("wallet.list", {}))["items"]
+        assert to_the_second(mine["acquired_at"]) == item["acquired_at"]
+        assert model.request.url.path == mine["model_url"]
         await shop.refund(order_id)
         await headset.event("order.refunded", order_id=order_id)
         _, received = await server.has(2)
@@ -424,8 +427,13 @@ async def test_a_token_in_a_linked_wallet_belongs_to_whoever_has_linked_it(shop:
         assert told == item
         assert [one["kind"] for one in page["wallets"]] == ["account", "linked"]
 
+        (mine,) = (await hers.command("wallet.list", {}))["items"]
+        assert mine["wallet"] == {"kind": "linked", "wallet_id": wallet_id, "address": own.address}
+        assert to_the_second(mine["acquired_at"]) == item["acquired_at"]
         await hers.command("wallet.unlink", {"wallet_id": wallet_id}, key="unlink")
         await server.has(3)
+        (mine,) = (await hers.command("wallet.list", {}))["items"]
+        assert mine["wallet"] == {"kind": "outside", "wallet_id": None, "address": own.address}
         assert server.types()[2] == "items.changed"
         assert await aurora.items(here) == []
         await link(theirs, own)
@@ -435,6 +443,11 @@ async def test_a_token_in_a_linked_wallet_belongs_to_whoever_has_linked_it(shop:
         assert same["token_id"] == item["token_id"] and same["item_id"] != item["item_id"]
         assert "wallet" not in same
     await shop.check()
+
+
+def to_the_second(time: str) -> str:
+    """Cut the milliseconds off, as worlds are told times."""
+    return f"{time[:19]}.000Z" if "." in time else time
 
 
 async def link(headset: Headset, own: Any) -> str:

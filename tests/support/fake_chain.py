@@ -172,7 +172,8 @@ class FakeChain:
 
     async def code(self, address: str) -> bytes:
         self._asked("code")
-        return b"\1" if address in self.state.contracts | self.with_code | self.refusing else b""
+        has_code = address in self.state.contracts | self.with_code | self.refusing | self.foreign.keys()
+        return b"\1" if has_code else b""
 
     async def fees(self) -> Fees:
         self._asked("fees")

@@ -6,10 +6,12 @@ import asyncio
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.webhooks import outbox
 from gateway.webhooks.delivery import PER_ENDPOINT
+from gateway.webhooks.egress import REFUSED_ADDRESS
 from gateway.webhooks.model import MOST_ATTEMPTS, WAITS_MS, Answer, Meaning, NoticeState, Sight
 from tests.webhooks.conftest import Sending
 
@@ -412,3 +414,16 @@ async def test_what_an_old_address_asked_for_does_not_hold_up_the_new_one(sendin
     sending.endpoints.urls["one"] = TWO
     await sending.send()
     assert sending.receiver.bodies(TWO) == ['"b"']
+
+
+async def test_an_address_that_is_refused_is_logged_once(sending: Sending) -> None:
+    sending.receiver.answers[ONE] = [Answer(error=REFUSED_ADDRESS)] * 4
+    with capture_logs() as lines:
+        for subject in ("ada", "bo"):
+            await sending.write(subject, about=subject)
+        for _ in range(4):
+            await sending.send()
+            sending.clock.advance(DAY_MS // 4)
+    told = [line for line in lines if line["event"] == "webhooks.address_refused"]
+    assert len(sending.receiver.sent) >= 4
+    assert [line["endpoint"] for line in told] == ["one"]

@@ -80,6 +80,10 @@ class Prover(Protocol):
         """Whether it is an address with its checksum (EIP-55)."""
         ...
 
+    def checksummed(self, address: str) -> str | None:
+        """The address with its checksum. Letters of one case alone carry none; a wrong one gives None."""
+        ...
+
     async def prove(self, address: str, text: str, signature: str) -> WalletKind:
         """Return how the address signed. Raises InvalidError ``wallet.link_signature``, UnavailableError."""
         ...
@@ -141,18 +145,17 @@ class Asker:
 def begin_link(
     uow: UnitOfWork, rules: LinkRules, asker: Asker, address: str, chain_id: int | None
 ) -> LinkChallenge:
-    """Write a message for this customer to sign with this address.
+    """Write a message for this customer to sign with this address, in any case that EIP-55 lets pass.
 
     Raises VitrineError ``wallet.link_chain``, ``wallet.link_address``, ``wallet.link_reserved``,
     ``wallet.link_too_many``, ``wallet.too_many``. Whether somebody else has linked the address is told to
     whoever has proved to control it, not here.
     """
     if chain_id is not None and chain_id != rules.chain_id:
-        raise _other_chain(rules)
-    if not rules.prover.is_well_written(address):
-        raise _other_address("The address must have the checksum of EIP-55.")
+        raise _other_chain(rules, "$.body.chain_id")
+    address = checked_address(rules, address)
     if address in rules.reserved or uow.row(_CUSTODIAL, {"address": address}) is not None:
-        raise reserved_address()
+        raise reserved_address("$.body.address")
     require_room(uow, asker.customer_id, rules.chain_id, address)
     _require_turn(uow, asker.customer_id)
     nonce = "".join(secrets.choice(_NONCE_LETTERS) for _ in range(_NONCE_LENGTH))
@@ -187,6 +190,14 @@ def begin_link(
     return LinkChallenge(message.text, nonce, expires_at_ms)
 
 
+def checked_address(rules: LinkRules, address: str) -> str:
+    """Return an address with its checksum. Raises InvalidError ``wallet.link_address`` for a wrong one."""
+    checksummed = rules.prover.checksummed(address)
+    if checksummed is None:
+        raise _other_address("The checksum of the address (EIP-55) is wrong.", "$.body.address")
+    return checksummed
+
+
 def check_message(rules: LinkRules, text: str, now_ms: int) -> SignInMessage:
     """Read a message that came back and check everything it says by itself; each check has its own code.
 
@@ -204,7 +215,7 @@ def check_message(rules: LinkRules, text: str, now_ms: int) -> SignInMessage:
     if message.uri != rules.uri:
         raise _wrong("uri", f"The message must be for {rules.uri}.")
     if message.chain_id != rules.chain_id:
-        raise _other_chain(rules)
+        raise _other_chain(rules, "$.body.message")
     if not rules.prover.is_well_written(message.address):
         raise _other_address("The address must have the checksum of EIP-55.")
     if message.expiration_time is not None and time_ms(message.expiration_time) <= now_ms:
@@ -246,9 +257,9 @@ def finish_link(uow: UnitOfWork, asker: Asker, message: SignInMessage, proof: Pr
     return wallet
 
 
-def reserved_address() -> VitrineError:
+def reserved_address(param: str) -> VitrineError:
     """Return the error of an address that is nobody's wallet, ``wallet.link_reserved``."""
-    return InvalidError("wallet.link_reserved", "This address is not a wallet of yours to link.")
+    return InvalidError("wallet.link_reserved", "This address is not a wallet of yours to link.", param=param)
 
 
 def _open_row(reader: Reader, asker: Asker, message: SignInMessage) -> Any:
@@ -276,17 +287,18 @@ def _wrong(what: str, message: str) -> VitrineError:
     return InvalidError(f"wallet.link_{what}", message, param="$.body.message")
 
 
-def _other_chain(rules: LinkRules) -> VitrineError:
+def _other_chain(rules: LinkRules, param: str) -> VitrineError:
     return InvalidError(
         "wallet.link_chain",
         f"Wallets are linked on chain {rules.chain_id}.",
+        param=param,
         data={"chain_id": rules.chain_id},
     )
 
 
-def _other_address(message: str) -> VitrineError:
-    return InvalidError("wallet.link_address", message)
+def _other_address(message: str, param: str = "$.body.message") -> VitrineError:
+    return InvalidError("wallet.link_address", message, param=param)
 
 
 def _expired() -> VitrineError:
-    return InvalidError("wallet.link_expired", "The message has expired; ask for another one.")
+    return _wrong("expired", "The message has expired; ask for another one.")

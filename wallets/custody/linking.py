@@ -122,7 +122,9 @@ def link_wallet(uow: UnitOfWork, customer_id: str, chain_id: int, address: str, 
     """
     taken = uow.row(_AT_ADDRESS, {"chain_id": chain_id, "address": address})
     if taken is not None and taken.customer_id != customer_id:
-        raise ConflictError("wallet.linked_elsewhere", "Another account has linked this address.")
+        raise ConflictError(
+            "wallet.linked_elsewhere", "Another account has linked this address.", param="$.body.message"
+        )
     own = require_room(uow, customer_id, chain_id, address)
     if own is not None:
         return own

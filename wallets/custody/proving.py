@@ -68,6 +68,13 @@ class AddressProofs:
         """See `Prover`."""
         return is_checksum_address(address)
 
+    def checksummed(self, address: str) -> str | None:
+        """See `Prover`."""
+        digits = address[2:]
+        if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(address):
+            return None
+        return to_checksum_address(address)
+
     async def prove(self, address: str, text: str, signature: str) -> WalletKind:
         """Return how the address has signed the text.
 

@@ -32,6 +32,7 @@ from wallets.minting.model import (
     TxId,
 )
 from wallets.minting.own_claims import claim_own_mint
+from wallets.minting.own_code import OwnCode
 from wallets.minting.recipients import Recipients
 from wallets.minting.sender import FeeLimitReachedError, Sender
 from wallets.minting.settle import Settler
@@ -74,6 +75,7 @@ class MintLane:
         sender = Sender(client, signer, store, settings, key)
         self._carrier = Carrier(client, settings, key, sender, self._settler)
         self._recipients = Recipients(client, store)
+        self._own_code = OwnCode(client, store, key.chain_id, on_outcomes)
         self._bounds = BatchBounds(settings.batch_items, settings.batch_gas, settings.gas_per_day)
         self._collecting_since: float | None = None
         self._claims_not_before = 0.0
@@ -236,10 +238,14 @@ class MintLane:
         return view.with_code and await self._claim_mints(contract, Receiver.CODE)
 
     async def _claim_own(self, contract: str, view: Waiting, now: float) -> bool:
+        if not view.own:
+            return False
+        if await self._own_code.look():
+            # Something was done: the queue is another one now.
+            return True
         key, bounds, on_claimed = self.key, self._bounds, self._on_claimed
-        return view.own and await self._write(
-            lambda uow: claim_own_mint(uow, key, contract, bounds, on_claimed)
-        )
+        present = self._own_code.present
+        return await self._write(lambda uow: claim_own_mint(uow, key, contract, present, bounds, on_claimed))
 
     async def _claim_batch(self, contract: str, view: Waiting, now: float) -> bool:
         full = view.plain >= self._bounds.items

@@ -101,7 +101,8 @@ class LaneState(StrEnum):
 
 
 MINT_MOVES: Mapping[MintState, frozenset[MintState]] = {
-    MintState.QUEUED: frozenset({MintState.CLAIMED, MintState.CANCELED, MintState.HELD}),
+    # Skipped unclaimed where its merchant's contract is not on the chain.
+    MintState.QUEUED: frozenset({MintState.CLAIMED, MintState.CANCELED, MintState.HELD, MintState.SKIPPED}),
     MintState.HELD: frozenset({MintState.QUEUED, MintState.CANCELED}),
     MintState.CLAIMED: frozenset({MintState.SENT}),
     # Back to the queue when its transaction was reverted or the contract's reason may pass.
@@ -237,6 +238,8 @@ class SkipCode(StrEnum):
     RETURN_REFUSED = "return_refused"
     CALL_REVERTED = "call_reverted"
     """A merchant's own contract refused it every time."""
+    CONTRACT_MISSING = "contract_missing"
+    """There is no contract where the merchant says: a call there would succeed and mint nothing."""
     GIVEN_UP = "given_up"
     """It was parked, and a person found that it was not minted and will not be."""
 

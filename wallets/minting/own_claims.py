@@ -5,6 +5,7 @@ A foreign call fails as a whole, so neighbours in it would fail together.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
@@ -67,17 +68,25 @@ _NAME_TOKEN = Statement(
 
 
 def claim_own_mint(
-    uow: UnitOfWork, lane: LaneKey, ours: str, bounds: BatchBounds, on_claimed: OnClaimed
+    uow: UnitOfWork,
+    lane: LaneKey,
+    ours: str,
+    present: Collection[str],
+    bounds: BatchBounds,
+    on_claimed: OnClaimed,
 ) -> TxId | None:
     """Claim the oldest queued mint on a merchant's own contract; None if there is none.
 
-    ``ours`` is the installation's contract, which no merchant may call.
+    ``ours`` is the installation's contract, which no merchant may call. ``present`` are the addresses that
+    have code; a mint at another one waits until it was looked at (`wallets.minting.own_code`).
     """
     asked = {"chain_id": lane.chain_id, "ours": ours}
     queued = next_affordable(uow, _QUEUE, asked, bounds, single=_gas_limit)
     if not queued:
         return None
     (row,) = queued
+    if row.address not in present:
+        return None
     numbers = purchase_numbers(uow, queued)
     number = numbers[row.leg_id]
     description = describe(row.standard, row.call, decode(row.arguments), bytes(row.data))

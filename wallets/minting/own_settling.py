@@ -28,6 +28,8 @@ MOST_ATTEMPTS = 3
 """How often a mint or a return that the contract left out for a passing reason is tried in all."""
 
 REVERTED = "reverted"
+NO_EVENT = "no event of a new token"
+"""Why a mint is parked whose call succeeded."""
 
 _MINTS = Statement(
     select(

@@ -30,7 +30,7 @@ from wallets.minting.contract.calls import (
     purchase_skips,
 )
 from wallets.minting.model import MintingSettings, MintState, OnOutcomes, SkipCode, TxKind, TxState
-from wallets.minting.own_settling import MOST_ATTEMPTS, OwnTokens
+from wallets.minting.own_settling import MOST_ATTEMPTS, NO_EVENT, OwnTokens
 from wallets.minting.records import TxView, Verdict
 from wallets.minting.tables import chain_tx_bytes
 
@@ -282,7 +282,13 @@ class Settler:
             return await self._reopen(tx)
         verdict = self._own.verdict(mints, flags, failure)
         for row in verdict.parked:
-            log.error("mint.parked", leg_id=row.leg_id, nonce=tx.nonce, contract=tx.contract, failure=failure)
+            log.error(
+                "mint.parked",
+                leg_id=row.leg_id,
+                nonce=tx.nonce,
+                contract=tx.contract,
+                failure=failure or NO_EVENT,
+            )
         return await self._store.write(
             lambda uow: records.record_mints_ended(uow, tx, receipt, verdict, failure, self._on_outcomes),
             lane=Lane.BACKGROUND,

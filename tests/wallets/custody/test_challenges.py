@@ -296,10 +296,17 @@ async def test_addresses_of_ours_are_nobodys_to_link(links: Links) -> None:
     custodial = await Custody(LocalSigner(SealedSeed(bytes(64))), links.store).ensure_account("cus_2")
     assert await code_of(links.begin_at(custodial)) == "wallet.link_reserved"
     assert await code_of(links.begin_at(OURS)) == "wallet.link_reserved"
-    assert await code_of(links.begin_at(KEY.address.lower())) == "wallet.link_address"
-    assert await code_of(links.begin_at(KEY.address.upper().replace("X", "x"))) == "wallet.link_address"
+    assert await code_of(links.begin_at(OURS.lower())) == "wallet.link_reserved"
     assert await code_of(links.begin(chain_id=1)) == "wallet.link_chain"
     await links.begin(chain_id=31337)
+
+
+async def test_an_address_without_a_checksum_gets_one_and_a_wrong_one_is_refused(links: Links) -> None:
+    for written in (KEY.address.lower(), "0x" + KEY.address[2:].upper(), KEY.address):
+        assert f"\n{KEY.address}\n" in (await links.begin_at(written)).message
+    with pytest.raises(VitrineError) as refused:
+        await links.begin_at("0x" + KEY.address[2:].swapcase())
+    assert (refused.value.code, refused.value.param) == ("wallet.link_address", "$.body.address")
 
 
 async def test_an_address_has_one_owner_at_a_time(links: Links) -> None:

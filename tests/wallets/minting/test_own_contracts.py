@@ -24,6 +24,8 @@ from tests.wallets.minting.own_world import (
     a_contract,
     define_own,
 )
+from wallets.minting.chain.port import ChainUnavailable
+from wallets.minting.model import token_id_of
 from wallets.minting.own_calls import CallDescription, Standard
 from wallets.minting.own_contracts import ContractRefusedError, put_contract
 from wallets.minting.parked import give_up, mint_again, minted_after_all, parked_mints
@@ -60,6 +62,50 @@ async def test_a_mint_on_a_merchants_contract_is_made_there(shop: World, chain: 
     assert not view.returnable
     await shop.check_told_once([leg])
     assert chain.state.minted == set()
+
+
+async def test_a_mint_where_there_is_no_contract_is_skipped_and_nothing_is_sent(
+    shop: World, chain: FakeChain
+) -> None:
+    await define_own(shop, a_contract())
+    await shop.define(2)
+    minting = await shop.open()
+    before = len(await shop.txs())
+    legs = await shop.request(*(shop.a_request(customer=index) for index in range(3)))
+    await shop.request(shop.a_request(2))
+    await shop.settle(minting)
+    assert [await shop.told(leg) for leg in legs] == [["skipped"]] * 3
+    assert {row.skip_reason for row in await shop.table(told_outcome) if row.kind == "skipped"} == {
+        "contract_missing"
+    }
+    assert await shop.states() == {"skipped": 3, "final": 1}
+    assert [tx.kind for tx in await shop.txs()][before:].count("own_mint") == 0
+    # It was deployed meanwhile: another recipient is chosen, and it is looked for again.
+    chain.foreign[ARMOUR] = Foreign1155()
+    assert await shop.store.write(
+        lambda uow: choose_recipient(uow, legs[0], recipient=OUTSIDE, holder_key=None)
+    )
+    await shop.settle(minting)
+    assert chain.state.foreign[ARMOUR] == [(OUTSIDE, token_id_of(1, None))]
+
+
+async def test_a_mint_waits_while_the_chain_does_not_say_what_is_there(shop: World, chain: FakeChain) -> None:
+    chain.foreign[ARMOUR] = Foreign1155()
+    await define_own(shop, a_contract())
+    minting = await shop.open()
+
+    def silent(method: str) -> None:
+        if method == "code":
+            raise ChainUnavailable("silent")
+
+    chain.fail = silent
+    (leg,) = await shop.request(shop.a_request())
+    with pytest.raises(ChainUnavailable):
+        await minting.recover()
+    assert await shop.states() == {"queued": 1}
+    chain.fail = lambda method: None
+    await shop.settle(minting)
+    assert await shop.told(leg) == ["minted"]
 
 
 async def test_every_mint_there_has_a_transaction_of_its_own(shop: World, chain: FakeChain) -> None:

@@ -1,8 +1,8 @@
 """Compare the code at an address of a chain with the committed build.
 
 ``python -m wallets.minting.contract.verify ADDRESS ENDPOINT`` asks one JSON-RPC endpoint for the code, and
-who owner and treasury are. The exit code is 0 if the code is ours to the last byte, 1 if it is not. No value
-is kept in the contract's code, so nothing is left out of the comparison.
+who owner and treasury are. The exit code is 0 if the code is ours to the last byte, 1 if it is not or the
+endpoint does not answer. No value is kept in the contract's code, so nothing is left out of the comparison.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from wallets.minting.chain.jsonrpc import JsonRpcChain
-from wallets.minting.chain.port import ChainClient
+from wallets.minting.chain.port import ChainClient, ChainError
 from wallets.minting.contract.artifact import load_artifact
 
 
@@ -62,6 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
         lines = asyncio.run(_verify_at(options.endpoint, options.address))
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except ChainError as error:
+        # The address is not told: it may hold a key.
+        sys.stderr.write(f"the endpoint gave no usable answer: {error.message}\n")
         return 1
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
