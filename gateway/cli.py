@@ -5,19 +5,17 @@ Commands are loaded when they are called, so ``vitrine --help`` starts nothing.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gateway.cli_acquirer import acquirer
 from gateway.cli_books import books
 from gateway.cli_minting import minting
+from gateway.cli_opening import ERR, OUT, DataDir, say, settings_of, with_gateway
 from gateway.cli_vault import vault
 from gateway.cli_worlds import worlds
 
@@ -39,10 +37,6 @@ app.add_typer(acquirer, name="acquirer")
 app.add_typer(minting, name="minting")
 app.add_typer(worlds, name="worlds")
 
-_out = Console()
-_err = Console(stderr=True)
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
-
 
 def main() -> None:
     """Entry point of the ``vitrine`` command."""
@@ -63,7 +57,7 @@ def serve(
     from gateway.serving import run
     from gateway.settings import SettingsError
 
-    settings = _settings(host=host, port=port, data_dir=data_dir, mint=mint)
+    settings = settings_of(host=host, port=port, data_dir=data_dir, mint=mint)
 
     def ready(gateway: Gateway) -> None:
         base = gateway.settings.base_url
@@ -76,14 +70,14 @@ def serve(
             table.add_row("chain", str(gateway.minting.chain_id), f"contract {gateway.minting.contract}")
         table.add_row("data", str(gateway.settings.data_dir), "")
         # Addresses are for copying: a narrow terminal may wrap them, but nothing is cut off.
-        Console(width=max(_out.width, 120)).print("[bold]Vitrine is open.[/]", table)
+        Console(width=max(OUT.width, 120)).print("[bold]Vitrine is open.[/]", table)
 
     try:
         run(settings, ready=ready)
     except (OSError, OverflowError, RuntimeError, SettingsError, VitrineError, OperationalError) as error:
         # A busy port, a database or chain that does not answer: the reason, not where in our code.
         reason = error.message if isinstance(error, VitrineError) else str(error).splitlines()[0]
-        _say(_err, f"Vitrine cannot open: {reason}", "red")
+        say(ERR, f"Vitrine cannot open: {reason}", "red")
         raise typer.Exit(1) from None
 
 
@@ -99,18 +93,18 @@ def import_products(
     async def work(gateway: Gateway) -> None:
         report = await import_catalog(gateway.context, folder)
         for merchant in report.merchants:
-            _out.print(
+            OUT.print(
                 f"{merchant.slug}: {merchant.products} products, {merchant.variants} variants, "
                 f"{merchant.places} places"
             )
         for warning in report.warnings:
-            _say(_err, str(warning), "yellow")
+            say(ERR, str(warning), "yellow")
 
     try:
         with_gateway(data_dir, work)
     except CatalogInvalidError as error:
         for problem in error.problems:
-            _say(_err, str(problem), "red")
+            say(ERR, str(problem), "red")
         raise typer.Exit(1) from None
 
 
@@ -120,7 +114,7 @@ def list_merchants(data_dir: DataDir = None) -> None:
 
     async def work(gateway: Gateway) -> None:
         for merchant in gateway.context.catalog.current.merchants.values():
-            _say(_out, f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
+            say(OUT, f"{merchant.slug}  {merchant.merchant_id}  {merchant.name}")
 
     with_gateway(data_dir, work)
 
@@ -136,7 +130,7 @@ def merchant_key(
 
     async def work(gateway: Gateway) -> None:
         merchant = gateway.context.catalog.current.merchant_by_slug(slug)
-        _out.print(await create_api_key(gateway.context, merchant.merchant_id, name))
+        OUT.print(await create_api_key(gateway.context, merchant.merchant_id, name))
 
     with_gateway(data_dir, work)
 
@@ -164,9 +158,9 @@ def device_token(
             method = await commands.add_card(
                 gateway.context, customer_id, CardEntry.typed(card, 12, 2030, code)
             )
-            _err.print(f"{method['payment_method_id']}  {method['brand']} {method['last4']}")
+            ERR.print(f"{method['payment_method_id']}  {method['brand']} {method['last4']}")
         issued = await commands.issue_token(gateway.context, who, customer_id, kind="headset", name="cli")
-        _out.print(issued.token)
+        OUT.print(issued.token)
 
     with_gateway(data_dir, work)
 
@@ -179,8 +173,8 @@ def reconcile(data_dir: DataDir = None) -> None:
     async def work(gateway: Gateway) -> None:
         differences = await compare_all(gateway.context.store, gateway.vault)
         for found in differences:
-            _out.print(f"{found.kind}  {found.operation_id}  here: {found.here}  vault: {found.at_vault}")
-        _out.print(f"{len(differences)} differences")
+            OUT.print(f"{found.kind}  {found.operation_id}  here: {found.here}  vault: {found.at_vault}")
+        OUT.print(f"{len(differences)} differences")
         if differences:
             raise typer.Exit(1)
 
@@ -197,58 +191,13 @@ def tasks(
 
     async def work(gateway: Gateway) -> None:
         if retry is not None and not await gateway.context.store.write(lambda uow: retry_parked(uow, retry)):
-            _say(_err, f"{retry} is not parked", "red")
+            say(ERR, f"{retry} is not parked", "red")
             raise typer.Exit(1)
         waiting, parked = await gateway.context.store.read(
             lambda reader: (open_tasks(reader), parked_tasks(reader))
         )
-        _out.print(f"{waiting} open, {len(parked)} parked")
+        OUT.print(f"{waiting} open, {len(parked)} parked")
         for one in parked:
-            _say(_out, f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
+            say(OUT, f"{one.task_id}  {one.kind}  {one.subject}  {one.last_error}")
 
     with_gateway(data_dir, work)
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is: what it says may come from files, and a program may read it."""
-    console.print(Text(text, style=style or ""), soft_wrap=True)
-
-
-def _settings(**given: Any) -> Any:
-    from gateway.settings import Settings, SettingsError
-
-    try:
-        return Settings.load(**{name: value for name, value in given.items() if value is not None})
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
-
-
-def with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None]]) -> None:
-    """Open the gateway's parts without workers or sockets, do the work, close."""
-    from gateway.app import Gateway
-    from gateway.kernel.errors import VitrineError
-    from gateway.settings import SettingsError
-
-    settings = _settings(data_dir=data_dir, workers=False)
-
-    async def run() -> None:
-        gateway = await Gateway.open(settings)
-        try:
-            await work(gateway)
-        finally:
-            await gateway.close()
-
-    try:
-        asyncio.run(run())
-    except VitrineError as error:
-        if hasattr(error, "problems"):
-            raise
-        _say(_err, f"{error.code}: {error.message}", "red")
-        raise typer.Exit(1) from None
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
-    except RuntimeError as error:
-        _say(_err, f"{error}; stop it first, or use the HTTP API", "red")
-        raise typer.Exit(1) from None

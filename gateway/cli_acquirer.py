@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
+
+from gateway.cli_opening import ERR, OUT, say
 
 acquirer = typer.Typer(no_args_is_help=True, help="The simulated acquirer: a bank with test cards.")
-
-_out = Console()
-_err = Console(stderr=True)
 
 
 @acquirer.callback()
@@ -60,17 +57,13 @@ def serve(
     options = AcquirerOptions(**{name: value for name, value in given.items() if value is not None})
 
     def ready(url: str) -> None:
-        _say(_out, f"The acquirer is open at {url}; data in {options.data_dir}")
+        say(OUT, f"The acquirer is open at {url}; data in {options.data_dir}")
 
     try:
         run(options, ready=ready)
     except KeyMissingError as error:
-        _say(_err, str(error), "red")
+        say(ERR, str(error), "red")
         raise typer.Exit(2) from None
     except (OSError, OverflowError) as error:
-        _say(_err, f"The acquirer cannot open: {str(error).splitlines()[0]}", "red")
+        say(ERR, f"The acquirer cannot open: {str(error).splitlines()[0]}", "red")
         raise typer.Exit(1) from None
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(Text(text, style=style or ""), soft_wrap=True)

@@ -5,16 +5,16 @@ These commands use the database alone, so they also work beside a gateway that i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from gateway.cli_opening import ERR, OUT, DataDir, say, settings_of, with_store
 
 if TYPE_CHECKING:
     from gateway.catalog.model import Merchant
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 books = typer.Typer(no_args_is_help=True, help="Accounts, reconciliation and exports.")
 
-_out = Console()
-_err = Console(stderr=True)
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
 Slug = Annotated[
     str | None, typer.Option("--merchant", help="The merchant's short name; not needed if there is only one.")
 ]
@@ -60,7 +57,7 @@ def balances(
                 # As text: ``:bank:`` would become a picture.
                 pending = _amount(one.pending, one.unit) if one.pending else ""
                 table.add_row(Text(one.account), Text(one.unit), _amount(one.amount, one.unit), pending)
-        _out.print(table)
+        OUT.print(table)
 
     _with_books(data_dir, work)
 
@@ -75,8 +72,8 @@ def accounts() -> None:
         limit = "yes" if kind.limited else ""
         name = Text(kind.name + ("..." if kind.name.endswith(":") else ""))
         table.add_row(name, kind.side, limit, kind.meaning)
-    _out.print(table)
-    _out.print("limit: the balance may not leave its side")
+    OUT.print(table)
+    OUT.print("limit: the balance may not leave its side")
 
 
 @books.command("close")
@@ -87,8 +84,8 @@ def close(data_dir: DataDir = None) -> None:
     async def work(store: Store, _: Catalog) -> None:
         closed = await close_days(store)
         for day in closed:
-            _say(_out, f"{day.merchant_id}  {day.day}  {day.transactions} transactions  {day.hash}")
-        _out.print(f"{len(closed)} days closed")
+            say(OUT, f"{day.merchant_id}  {day.day}  {day.transactions} transactions  {day.hash}")
+        OUT.print(f"{len(closed)} days closed")
 
     _with_books(data_dir, work)
 
@@ -101,8 +98,8 @@ def verify(data_dir: DataDir = None) -> None:
     async def work(store: Store, _: Catalog) -> None:
         problems = await check(store)
         for problem in problems:
-            _say(_out, f"{problem.merchant_id}  {problem.where}  {problem.what}", "red")
-        _out.print(f"{len(problems)} problems")
+            say(OUT, f"{problem.merchant_id}  {problem.where}  {problem.what}", "red")
+        OUT.print(f"{len(problems)} problems")
         if problems:
             raise typer.Exit(1)
 
@@ -136,7 +133,7 @@ def reconcile(
         with_content = [(path, _content(path, MOST_BYTES)) for path in files]
         read = [read_file(path.name, content, provider=provider, bank=bank) for path, content in with_content]
     except InvalidError as error:
-        _say(_err, error.message, "red")
+        say(ERR, error.message, "red")
         raise typer.Exit(2) from None
 
     async def work(store: Store, catalog: Catalog) -> None:
@@ -148,18 +145,18 @@ def reconcile(
         for file in ordered:
             done = await import_file(store, file, whose)
             changed += len(done.changed)
-            _say(_out, f"{file.name}: {done.new_lines} new lines, {done.posted} transactions posted")
+            say(OUT, f"{file.name}: {done.new_lines} new lines, {done.posted} transactions posted")
             for key in done.changed:
-                _say(_out, f"changed  {file.source}  {key}  was imported before with other contents", "red")
+                say(OUT, f"changed  {file.source}  {key}  was imported before with other contents", "red")
             if isinstance(file, SettlementFile):
                 await _settle_undecided(store, file, data_dir)
         report = await report_on(store, ordered)
         for (kind, currency), amount in sorted(report.gross.items()):
-            _say(_out, f"{kind:>12} {_amount(amount, currency):>16} {currency}")
+            say(OUT, f"{kind:>12} {_amount(amount, currency):>16} {currency}")
         for found in report.differences:
-            _say(_out, f"{found.outcome}  {found.source}  {found.name}  {found.text}", "red")
+            say(OUT, f"{found.outcome}  {found.source}  {found.name}  {found.text}", "red")
         matched = report.outcomes["matched"]
-        _out.print(f"{matched} matched, {len(report.differences) + changed} differences")
+        OUT.print(f"{matched} matched, {len(report.differences) + changed} differences")
         if report.differences or changed:
             raise typer.Exit(1)
 
@@ -218,7 +215,7 @@ def export(
             case _:
                 written = await beancount.export(book, out)
         for path in written:
-            _say(_out, str(path))
+            say(OUT, str(path))
 
     _with_books(data_dir, work)
 
@@ -230,9 +227,9 @@ async def _settle_undecided(store: Store, file: SettlementFile, data_dir: Path |
     listed = await undecided(store, file.source, file.file_hash)
     if not listed:
         return
-    async with _vault(_settings(data_dir)) as vault:
+    async with _vault(settings_of(data_dir=data_dir)) as vault:
         for result in await tell_vault(vault, listed):
-            _say(_out, f"{result.operation_id}: undecided here, {result.status} in the vault now")
+            say(OUT, f"{result.operation_id}: undecided here, {result.status} in the vault now")
 
 
 @asynccontextmanager
@@ -260,47 +257,16 @@ async def _vault(settings: Settings) -> AsyncIterator[Vault]:
         await embedded.close()
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    from gateway.settings import Settings, SettingsError
-
-    try:
-        return Settings.load() if data_dir is None else Settings.load(data_dir=data_dir)
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
-
-
 def _with_books(data_dir: Path | None, work: Callable[[Store, Catalog], Awaitable[None]]) -> None:
     """Open the database and the catalog, do the work, close."""
-    from gateway.app import open_store
     from gateway.catalog.service import Catalog
-    from gateway.kernel.clock import SystemClock
-    from gateway.kernel.errors import VitrineError
-    from gateway.kernel.events.log import EventLog
-    from gateway.kernel.ids import TimeSortedIds
-    from gateway.logs import ensure_configured
 
-    ensure_configured()
-    settings = _settings(data_dir)
-    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
-        _say(_err, f"there are no books in {settings.data_dir}", "red")
-        raise typer.Exit(2)
+    async def on(store: Store, _: Settings) -> None:
+        catalog = Catalog()
+        await catalog.refresh(store)
+        await work(store, catalog)
 
-    async def run() -> None:
-        clock = SystemClock()
-        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog())
-        try:
-            catalog = Catalog()
-            await catalog.refresh(store)
-            await work(store, catalog)
-        finally:
-            await store.close()
-
-    try:
-        asyncio.run(run())
-    except VitrineError as error:
-        _say(_err, f"{error.code}: {error.message}", "red")
-        raise typer.Exit(1) from None
+    with_store(data_dir, on)
 
 
 def _merchant(catalog: Catalog, slug: str | None) -> Merchant:
@@ -336,10 +302,5 @@ def _content(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             return file.read(most + 1)
     except OSError as error:
-        _say(_err, f"{path}: {error.strerror}", "red")
+        say(ERR, f"{path}: {error.strerror}", "red")
         raise typer.Exit(2) from None
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is: what it says may come from files, and a program may read it."""
-    console.print(Text(text, style=style or ""), soft_wrap=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from gateway.cli_opening import OUT, DataDir, say, with_gateway, with_store
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
 
 minting = typer.Typer(no_args_is_help=True, help="Gas, minter keys, and mints that wait for a person.")
 
-_out = Console()
-_err = Console(stderr=True)
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
 Leg = Annotated[str, typer.Argument(help="The mint's leg, as `vitrine minting parked` lists it.")]
 
 
@@ -44,9 +39,9 @@ def gas(data_dir: DataDir = None) -> None:
             limit = f"{one.limit}" if one.limit else "any"
             figures = (f"{one.used}", f"{one.reserved}", limit, f"{one.held}")
             table.add_row(Text(slugs.get(one.merchant_id, one.merchant_id)), *figures)
-        _out.print(table)
+        OUT.print(table)
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @minting.command("keys")
@@ -57,9 +52,9 @@ def keys(data_dir: DataDir = None) -> None:
     async def work(store: Store, settings: Settings) -> None:
         for lane, address in await store.read(lane_addresses):
             chain, _, key = lane.partition(":")
-            _say(_out, f"{address}  {key}  chain {chain}")
+            say(OUT, f"{address}  {key}  chain {chain}")
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @minting.command("parked")
@@ -71,13 +66,13 @@ def parked(data_dir: DataDir = None) -> None:
     async def work(store: Store, settings: Settings) -> None:
         found = await store.read(parked_mints)
         if not found:
-            _say(_out, "nothing is parked")
+            say(OUT, "nothing is parked")
         for one in found:
             why = one.failure or NO_EVENT
             where = one.tx_hash or f"{one.lane} nonce {one.nonce}"
-            _say(_out, f"{one.leg_id}  {one.order_id}  {one.contract}  {one.recipient}  {where}  {why}")
+            say(OUT, f"{one.leg_id}  {one.order_id}  {one.contract}  {one.recipient}  {where}  {why}")
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @minting.command("again")
@@ -88,7 +83,7 @@ def again(leg_id: Leg, data_dir: DataDir = None) -> None:
     async def work(gateway: Gateway) -> None:
         await gateway.context.store.write(lambda uow: mint_again(uow, leg_id))
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @minting.command("give-up")
@@ -101,7 +96,7 @@ def give_up(leg_id: Leg, data_dir: DataDir = None) -> None:
         facts = MintFacts(gateway.context.process)
         await gateway.context.store.write(lambda uow: give_up_mint(uow, leg_id, facts.record))
 
-    _with_gateway(data_dir, work)
+    with_gateway(data_dir, work)
 
 
 @minting.command("found")
@@ -123,48 +118,7 @@ def found(
             lambda uow: minted_after_all(uow, leg_id, int(token_id), facts.record)
         )
 
-    _with_gateway(data_dir, work)
-
-
-_GAS_COLUMNS = ("used", "set aside", "limit", "waiting")
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(Text(text, style=style or ""), soft_wrap=True)
-
-
-def _with_gateway(data_dir: Path | None, work: Callable[[Gateway], Awaitable[None]]) -> None:
-    from gateway.cli import with_gateway
-
     with_gateway(data_dir, work)
 
 
-def _with_store(data_dir: Path | None, work: Callable[[Store, Settings], Awaitable[None]]) -> None:
-    """Open the database, which works beside a running gateway too, do the work, close."""
-    from gateway.app import open_store
-    from gateway.kernel.clock import SystemClock
-    from gateway.kernel.events.log import EventLog
-    from gateway.kernel.ids import TimeSortedIds
-    from gateway.logs import ensure_configured
-    from gateway.settings import Settings, SettingsError
-
-    ensure_configured()
-    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    try:
-        settings = Settings.load(**given)
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
-    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
-        _say(_err, f"there is no gateway in {settings.data_dir}", "red")
-        raise typer.Exit(2)
-
-    async def run() -> None:
-        clock = SystemClock()
-        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog())
-        try:
-            await work(store, settings)
-        finally:
-            await store.close()
-
-    asyncio.run(run())
+_GAS_COLUMNS = ("used", "set aside", "limit", "waiting")

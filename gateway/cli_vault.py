@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
+
+from gateway.cli_opening import ERR, OUT, say
 
 if TYPE_CHECKING:
     from gateway.kernel.store.unit import Store, UnitOfWork
@@ -36,8 +36,6 @@ vault.add_typer(rotation, name="rotate")
 vault.add_typer(people, name="credentials")
 vault.add_typer(trail, name="audit")
 
-_out = Console()
-_err = Console(stderr=True)
 VaultDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where vault.db is. Default: VITRINE_VAULT_DATA_DIR, else var/vault."),
@@ -77,7 +75,7 @@ def serve(
 
     def ready(process: VaultProcess) -> None:
         settings = process.settings
-        _say(_out, f"The vault is open at {settings.base_url}; data in {settings.data_dir}")
+        say(OUT, f"The vault is open at {settings.base_url}; data in {settings.data_dir}")
 
     configure()
     given: dict[str, Any] = {"host": host, "port": port, "data_dir": data_dir}
@@ -85,7 +83,7 @@ def serve(
         settings = VaultSettings.load(**{name: value for name, value in given.items() if value is not None})
         run(settings, ready=ready)
     except (OSError, OverflowError, RuntimeError, KeyUseError, VaultSettingsError, DBAPIError) as error:
-        _say(_err, f"The vault cannot open: {str(error).splitlines()[0]}", "red")
+        say(ERR, f"The vault cannot open: {str(error).splitlines()[0]}", "red")
         raise typer.Exit(1) from None
 
 
@@ -112,7 +110,7 @@ def issue_credential(
             note(uow, upkeep.actor, Action.CREDENTIAL, made.credential_id, detail=detail)
 
         await upkeep.store.write(issue)
-        _say(_out, secret)
+        say(OUT, secret)
 
     _with_vault(data_dir, work, make=True)
 
@@ -127,7 +125,7 @@ def list_credentials(data_dir: VaultDir = None) -> None:
         for one in await upkeep.store.read(credentials.listed):
             since = rfc3339(one.created_at_ms)
             gone = "" if one.revoked_at_ms is None else f"  revoked {rfc3339(one.revoked_at_ms)}"
-            _say(_out, f"{one.credential_id}  {one.role:8}  {one.name}  since {since}{gone}")
+            say(OUT, f"{one.credential_id}  {one.role:8}  {one.name}  since {since}{gone}")
 
     _with_vault(data_dir, work)
 
@@ -148,7 +146,7 @@ def revoke_credential(
             return done
 
         if not await upkeep.store.write(revoke):
-            _say(_err, f"{credential_id} is not a credential in use", "red")
+            say(ERR, f"{credential_id} is not a credential in use", "red")
             raise typer.Exit(1)
 
     _with_vault(data_dir, work)
@@ -169,7 +167,7 @@ def rotate_card_key(data_dir: VaultDir = None) -> None:
         await upkeep.store.write(
             lambda uow: note(uow, upkeep.actor, Action.KEY_REGISTER, key_id, detail="card key")
         )
-        _say(_out, key_id)
+        say(OUT, key_id)
 
     _with_vault(data_dir, work)
 
@@ -189,7 +187,7 @@ def list_keys(data_dir: VaultDir = None) -> None:
         )
         for entry, rows in counted:
             since = rfc3339(entry.changed_at_ms)
-            _say(_out, f"{entry.purpose:12}  {entry.state:8}  since {since}  {rows:8} rows  {entry.key_id}")
+            say(OUT, f"{entry.purpose:12}  {entry.state:8}  since {since}  {rows:8} rows  {entry.key_id}")
 
     _with_vault(data_dir, work)
 
@@ -234,12 +232,12 @@ def verify(
             lambda uow: note(uow, upkeep.actor, Action.AUDIT_READ, "vault_audit", outcome=outcome)
         )
         if verdict.broken is not None:
-            _say(_err, f"BROKEN after {verdict.rows} good rows: {verdict.broken}", "red")
+            say(ERR, f"BROKEN after {verdict.rows} good rows: {verdict.broken}", "red")
             raise typer.Exit(1)
         waiting = ""
         if verdict.oldest_unsealed_ms is not None:
             waiting = f", {verdict.unsealed} not sealed yet (oldest {rfc3339(verdict.oldest_unsealed_ms)})"
-        _say(_out, f"{verdict.rows} rows in {verdict.seals} seals are as they were written{waiting}")
+        say(OUT, f"{verdict.rows} rows in {verdict.seals} seals are as they were written{waiting}")
 
     _with_vault(data_dir, work)
 
@@ -285,7 +283,7 @@ def purge(
         gone = await purge_audit(
             upkeep.store, upkeep.keys.kms, upkeep.ring, upkeep.actor, before_ms, SystemClock().now_ms()
         )
-        _say(_out, f"removed up to row {gone}" if gone else "nothing that old")
+        say(OUT, f"removed up to row {gone}" if gone else "nothing that old")
 
     _with_vault(data_dir, work)
 
@@ -315,24 +313,20 @@ def _rotate(purpose_name: str, to: str | None, destroy: bool, data_dir: Path | N
             purpose,
             new_key_id,
             maker=keys.maker,
-            progress=lambda left: _say(_err, f"{left} rows left under the old key"),
+            progress=lambda left: say(ERR, f"{left} rows left under the old key"),
         )
-        _say(_out, f"{done.changed} rows moved from {done.old_key_id} to {done.new_key_id}")
+        say(OUT, f"{done.changed} rows moved from {done.old_key_id} to {done.new_key_id}")
         if not done.is_finished:
-            _say(_err, f"these do not open and keep the old key in use: {', '.join(done.left)}", "red")
+            say(ERR, f"these do not open and keep the old key in use: {', '.join(done.left)}", "red")
             raise typer.Exit(1)
-        _say(_out, f"{done.old_key_id} is retired")
+        say(OUT, f"{done.old_key_id} is retired")
         if destroy:
             if keys.maker is None:
                 raise typer.BadParameter("a key service's keys are destroyed with its own tools")
             await destroy_key(store, keys.maker, actor, done.old_key_id)
-            _say(_out, f"{done.old_key_id} is destroyed")
+            say(OUT, f"{done.old_key_id} is destroyed")
 
     _with_vault(data_dir, work)
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(Text(text, style=style or ""), soft_wrap=True)
 
 
 def _with_vault(
@@ -355,13 +349,13 @@ def _with_vault(
         given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
         asyncio.run(_work_on(VaultSettings.load(**given), work, make))
     except VitrineError as error:
-        _say(_err, f"{error.code}: {error.message}", "red")
+        say(ERR, f"{error.code}: {error.message}", "red")
         raise typer.Exit(1) from None
     except (KeyUseError, VaultSettingsError, FileNotFoundError, AnchorUnreadableError) as error:
-        _say(_err, str(error), "red")
+        say(ERR, str(error), "red")
         raise typer.Exit(1) from None
     except DBAPIError as error:
-        _say(_err, f"the vault's database can not be used: {type(error.orig).__name__}", "red")
+        say(ERR, f"the vault's database can not be used: {type(error.orig).__name__}", "red")
         raise typer.Exit(1) from None
 
 

@@ -5,15 +5,14 @@ These commands use the database and the key files alone, so they also work besid
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from gateway.cli_opening import ERR, OUT, DataDir, require_gateway, say, settings_of, with_store
 
 if TYPE_CHECKING:
     from gateway.kernel.store.unit import Store
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
 
 worlds = typer.Typer(no_args_is_help=True, help="Servers of worlds: keys, webhooks, notices.")
 
-_out = Console()
-_err = Console(stderr=True)
 _HOUR_MS = 3_600_000
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where everything is kept.")]
 Name = Annotated[str, typer.Argument(help="The world's name, as device tokens say it.")]
 
 
@@ -42,9 +38,9 @@ def add(
         key = await commands.add_world(
             store, name, title=title or name, webhook_url=webhook, private=settings.private_webhooks
         )
-        _say(_out, key)
+        say(OUT, key)
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("list")
@@ -59,9 +55,9 @@ def list_worlds(data_dir: DataDir = None) -> None:
             if not one.is_closed and one.stopped_because is None:
                 state = "open"
             table.add_row(one.world_id, Text(one.title), Text(one.webhook_url or "no webhook"), state)
-        Console(width=max(_out.width, 140)).print(table)
+        Console(width=max(OUT.width, 140)).print(table)
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("rotate-key")
@@ -74,9 +70,9 @@ def rotate_key(
     from gateway.commands import worlds as commands
 
     async def work(store: Store, settings: Settings) -> None:
-        _say(_out, await commands.rotate_key(store, name, overlap_ms=overlap_hours * _HOUR_MS))
+        say(OUT, await commands.rotate_key(store, name, overlap_ms=overlap_hours * _HOUR_MS))
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("webhook")
@@ -90,9 +86,9 @@ def webhook(
 
     async def work(store: Store, settings: Settings) -> None:
         await commands.set_webhook(store, name, url, private=settings.private_webhooks)
-        _say(_out, f"notices of {name} go to {url}" if url else f"notices of {name} go nowhere")
+        say(OUT, f"notices of {name} go to {url}" if url else f"notices of {name} go nowhere")
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("close")
@@ -103,7 +99,7 @@ def close(name: Name, data_dir: DataDir = None) -> None:
     async def work(store: Store, settings: Settings) -> None:
         await commands.close_world(store, name)
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("notices")
@@ -148,9 +144,9 @@ def notices(
                 str(row.attempts),
                 Text(answer),
             )
-        Console(width=max(_out.width, 140)).print(table)
+        Console(width=max(OUT.width, 140)).print(table)
 
-    _with_store(data_dir, work)
+    with_store(data_dir, work)
 
 
 @worlds.command("signing-keys")
@@ -165,62 +161,13 @@ def signing_keys(
     """
     from gateway.webhooks.signing import SigningKeys
 
-    settings = _settings(data_dir)
-    _require_gateway(settings)
+    settings = settings_of(data_dir=data_dir)
+    require_gateway(settings)
     keys = SigningKeys.open(settings.data_dir / "keys")
     if rotate:
         keys.rotate()
     if retire and keys.retire() is None:
-        _say(_err, "the only key stays", "red")
+        say(ERR, "the only key stays", "red")
         raise typer.Exit(1)
     for key in keys.current():
-        _say(_out, f"{key.number}  {key.public}")
-
-
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    console.print(Text(text, style=style or ""), soft_wrap=True)
-
-
-def _settings(data_dir: Path | None) -> Settings:
-    from gateway.settings import Settings, SettingsError
-
-    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    try:
-        return Settings.load(**given)
-    except SettingsError as error:
-        _say(_err, str(error), "red")
-        raise typer.Exit(2) from None
-
-
-def _require_gateway(settings: Settings) -> None:
-    if not settings.database_url and not (settings.data_dir / "gateway.db").exists():
-        _say(_err, f"there is no gateway in {settings.data_dir}", "red")
-        raise typer.Exit(2)
-
-
-def _with_store(data_dir: Path | None, work: Callable[[Store, Settings], Awaitable[None]]) -> None:
-    """Open the database, do the work, close."""
-    from gateway.app import open_store
-    from gateway.kernel.clock import SystemClock
-    from gateway.kernel.errors import VitrineError
-    from gateway.kernel.events.log import EventLog
-    from gateway.kernel.ids import TimeSortedIds
-    from gateway.logs import ensure_configured
-
-    ensure_configured()
-    settings = _settings(data_dir)
-    _require_gateway(settings)
-
-    async def run() -> None:
-        clock = SystemClock()
-        store = await asyncio.to_thread(open_store, settings, clock, TimeSortedIds(clock), EventLog())
-        try:
-            await work(store, settings)
-        finally:
-            await store.close()
-
-    try:
-        asyncio.run(run())
-    except VitrineError as error:
-        _say(_err, f"{error.code}: {error.message}", "red")
-        raise typer.Exit(1) from None
+        say(OUT, f"{key.number}  {key.public}")
