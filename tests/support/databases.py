@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import MetaData, Table, create_engine
 from sqlalchemy.pool import NullPool
 
 from gateway.kernel.clock import Clock, ManualClock
 from gateway.kernel.events.log import EventLog
-from gateway.kernel.ids import CountingIds, IdSource
+from gateway.kernel.ids import CountingIds, IdSource, TimeSortedIds
+from gateway.kernel.store.schema import metadata
 from gateway.kernel.store.sqlite import SqliteStore
 from gateway.kernel.store.unit import Store
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PostgresServer, require_server
 
 
 class Database:
@@ -121,3 +123,32 @@ async def queued_together(store: Store, gate: Gate, writes: Sequence[Any]) -> li
     results = await asyncio.gather(*tasks, return_exceptions=True)
     await held
     return results
+
+
+def _create(url: str, tables: Sequence[Table]) -> None:
+    engine = create_engine(url, poolclass=NullPool)
+    metadata.create_all(engine, tables=tables)
+    engine.dispose()
+
+
+def postgres_of(tables: Sequence[Table]) -> Database:
+    """A PostgreSQL database with these tables, for a session: making one takes longer than most tests."""
+    server = require_server()
+    name = server.create_database()
+    _create(server.url(name), tables)
+    return Database("postgresql", server.conninfo(name), server.url(name))
+
+
+@asynccontextmanager
+async def store_of(
+    tables: Sequence[Table], clock: ManualClock, directory: Path, postgres: Database | None
+) -> AsyncIterator[Store]:
+    """A store on these tables, empty for one test: a file in the directory, or what `postgres_of` made."""
+    database = postgres or sqlite_database(directory)
+    if postgres is None:
+        _create(database.url, tables)
+    opened = database.open(clock=clock, ids=TimeSortedIds(clock), rehearse=True)
+    yield opened
+    await opened.close()
+    if postgres is not None:
+        database.rows(";".join(f"DELETE FROM {table.name}" for table in tables))

@@ -9,29 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from gateway.kernel.clock import ManualClock
 from gateway.kernel.documents import encode
-from gateway.kernel.ids import TimeSortedIds
-from gateway.kernel.store.schema import metadata
 from gateway.kernel.store.unit import Reader, Store, UnitOfWork
 from gateway.webhooks import outbox
 from gateway.webhooks.delivery import Delivery
 from gateway.webhooks.model import Answer, Notice, Sight
 from gateway.webhooks.signing import SigningKeys
 from gateway.webhooks.tables import webhook_feed, webhook_notice
-from tests.support.databases import Database, sqlite_database
-from tests.support.postgres import require_server
+from tests.support.databases import Database, postgres_of, store_of
 
 _TABLES = [webhook_feed, webhook_notice]
-
-
-def _create(url: str) -> None:
-    engine = create_engine(url, poolclass=NullPool)
-    metadata.create_all(engine, tables=_TABLES)
-    engine.dispose()
 
 
 @pytest.fixture
@@ -41,24 +30,14 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="session")
 def webhook_database() -> Database:
-    server = require_server()
-    name = server.create_database()
-    _create(server.url(name))
-    return Database("postgresql", server.conninfo(name), server.url(name))
+    return postgres_of(_TABLES)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        database = sqlite_database(tmp_path)
-        _create(database.url)
-    else:
-        database = request.getfixturevalue("webhook_database")
-    opened = database.open(clock=clock, ids=TimeSortedIds(clock), rehearse=True)
-    yield opened
-    await opened.close()
-    if request.param == "postgresql":
-        database.rows(";".join(f"DELETE FROM {table.name}" for table in _TABLES))
+    postgres = request.getfixturevalue("webhook_database") if request.param == "postgresql" else None
+    async with store_of(_TABLES, clock, tmp_path, postgres) as opened:
+        yield opened
 
 
 class Endpoints:

@@ -21,7 +21,7 @@ from wallets.minting.chain.port import ChainClient, Receipt
 from wallets.minting.contract.own_tokens import minted_id
 from wallets.minting.model import MintState, SkipCode
 from wallets.minting.own_calls import describe
-from wallets.minting.records import TxView, Verdict
+from wallets.minting.records import MINT_COLUMNS, TxView, Verdict
 from wallets.minting.tables import mint, own_contract, token_item
 
 MOST_ATTEMPTS = 3
@@ -33,16 +33,7 @@ NO_EVENT = "no event of a new token"
 
 _MINTS = Statement(
     select(
-        mint.c.leg_id,
-        mint.c.order_id,
-        mint.c.recipient,
-        mint.c.item_number,
-        mint.c.token_id,
-        mint.c.serial,
-        mint.c.amount,
-        mint.c.state,
-        mint.c.purchase_number,
-        mint.c.attempts,
+        *MINT_COLUMNS,
         own_contract.c.standard,
         own_contract.c.call,
         own_contract.c.arguments,

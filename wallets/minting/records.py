@@ -59,22 +59,20 @@ _ENDED = {
 
 _OF_TX = mint.c.tx_id == bindparam("tx")
 _LEG = mint.c.leg_id == bindparam("leg")
-_MINTS = Statement(
-    select(
-        mint.c.leg_id,
-        mint.c.order_id,
-        mint.c.recipient,
-        mint.c.item_number,
-        mint.c.token_id,
-        mint.c.serial,
-        mint.c.amount,
-        mint.c.state,
-        mint.c.purchase_number,
-        mint.c.attempts,
-    )
-    .where(_OF_TX)
-    .order_by(mint.c.purchase_number)
+MINT_COLUMNS = (
+    mint.c.leg_id,
+    mint.c.order_id,
+    mint.c.recipient,
+    mint.c.item_number,
+    mint.c.token_id,
+    mint.c.serial,
+    mint.c.amount,
+    mint.c.state,
+    mint.c.purchase_number,
+    mint.c.attempts,
 )
+"""What settling needs to know of a mint."""
+_MINTS = Statement(select(*MINT_COLUMNS).where(_OF_TX).order_by(mint.c.purchase_number))
 _MINTED_ALL = mint_move(MintState.SENT, MintState.MINTED, _OF_TX, minted_at_ms=bindparam("at"))
 _MINTED_ONE = mint_move(MintState.SENT, MintState.MINTED, _LEG, minted_at_ms=bindparam("at"))
 _UNMINTED = mint_move(MintState.MINTED, MintState.SENT, _OF_TX, minted_at_ms=bindparam("none"))

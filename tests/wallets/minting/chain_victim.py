@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import aiohttp  # noqa: F401  # these take a second to load, and are loaded once, before the forks
-import web3.providers.rpc  # noqa: F401
+import web3.providers.rpc  # noqa: F401  # as aiohttp
 
 from tests.wallets.minting.lane_world import LeapClock, World, new_store
 from wallets.minting.chain.failover import FailoverChain

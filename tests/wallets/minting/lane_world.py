@@ -7,6 +7,7 @@ a crash takes both or neither.
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from gateway.kernel.store.schema import metadata
 from gateway.kernel.store.sqlite import SqliteStore, connect
 from gateway.kernel.store.unit import UnitOfWork
 from gateway.kernel.subjects import LegId, OrderId
+from tests.support.anvil import AnvilNode
 from wallets.custody.local_signer import LocalSigner
 from wallets.custody.sealed_seed import SealedSeed
 from wallets.minting.model import MintingSettings, MintOutcome, MintRequest, OutcomeKind, TokenView
@@ -224,3 +226,21 @@ async def world(directory: Path, chain: Any) -> AsyncIterator[World]:
         yield World(store, chain, clock)
     finally:
         await store.close()
+
+
+async def through_reorganisations(
+    node: AnvilNode, minting: Minting, chance: random.Random, *, likely: float, most: int
+) -> int:
+    """Mine and settle until nothing is open, with reorganisations in between; returns how many there were."""
+    reorgs = 0
+    for _ in range(1_500):
+        if chance.random() < likely and reorgs < most:
+            await node.ask("anvil_reorg", chance.randint(1, 3), [])
+            reorgs += 1
+        await node.ask("evm_mine")
+        await minting.recover()
+        status = await minting.status()
+        if not status.queued and not status.open_transactions:
+            break
+        await asyncio.sleep(0.005)
+    return reorgs

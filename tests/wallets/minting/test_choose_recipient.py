@@ -18,17 +18,6 @@ REFUSES = "0x52908400098527886E0F7030069857D2E4169EE7"
 OTHER = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
 
 
-@pytest.fixture
-def chain() -> FakeChain:
-    return FakeChain()
-
-
-@pytest.fixture
-async def shop(tmp_path: Path, chain: FakeChain) -> Any:
-    async with world(tmp_path, chain) as opened:
-        yield opened
-
-
 async def _choose(shop: World, leg: str, recipient: str = OTHER, holder_key: str | None = None) -> bool:
     chosen: bool = await shop.store.write(
         lambda uow: choose_recipient(uow, leg, recipient=recipient, holder_key=holder_key)

@@ -24,11 +24,6 @@ ONE = gas.BASE + gas.EDITION + gas.MINT
 
 
 @pytest.fixture
-def chain() -> FakeChain:
-    return FakeChain()
-
-
-@pytest.fixture
 async def shop(tmp_path: Path, chain: FakeChain) -> Any:
     async with world(tmp_path, chain) as opened:
         # Begin just after midnight of UTC: no test crosses it by chance.

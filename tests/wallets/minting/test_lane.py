@@ -18,17 +18,6 @@ from wallets.minting.requests import cancel_mint, request_return
 OUTSIDE = "0x52908400098527886E0F7030069857D2E4169EE7"
 
 
-@pytest.fixture
-def chain() -> FakeChain:
-    return FakeChain()
-
-
-@pytest.fixture
-async def shop(tmp_path: Path, chain: FakeChain) -> Any:
-    async with world(tmp_path, chain) as opened:
-        yield opened
-
-
 async def test_three_hundred_mints_go_in_batches_exactly_once(shop: World, chain: FakeChain) -> None:
     await shop.define()
     minting = await shop.open(batch_items=100, window_ms=50)

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.support.fake_chain import FakeChain
-from tests.wallets.minting.lane_world import World, world
+from tests.wallets.minting.lane_world import World
 from tests.wallets.minting.own_world import ARMOUR, Foreign1155, a_contract, define_own
 from wallets.minting.claims import MOST_DEFINITIONS
 
 WALLET = "0x52908400098527886E0F7030069857D2E4169EE7"
-
-
-@pytest.fixture
-def chain() -> FakeChain:
-    return FakeChain()
-
-
-@pytest.fixture
-async def shop(tmp_path: Path, chain: FakeChain) -> Any:
-    async with world(tmp_path, chain) as opened:
-        yield opened
 
 
 async def test_recipients_with_code_do_not_keep_back_the_others(shop: World, chain: FakeChain) -> None:

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from tests.support.anvil import AnvilNode, anvil
-from tests.wallets.minting.lane_world import QUICK, World, world
+from tests.wallets.minting.lane_world import QUICK, World, through_reorganisations, world
 from wallets.minting.contract.calls import encode_balance_of
 from wallets.minting.requests import request_return
 from wallets.minting.service import Minting, minter_addresses
@@ -41,18 +41,7 @@ async def test_reorganisations_of_a_real_node_mint_everything_exactly_once(tmp_p
     async with anvil(tmp_path, "--no-mining") as node, world(tmp_path, node.client) as shop:
         minting = await _opened(shop, node)
         legs = await shop.request(*(shop.a_request(customer=index) for index in range(80)))
-        reorgs = 0
-        for _ in range(1_000):
-            if chance.random() < 0.3 and reorgs < 15:
-                await node.ask("anvil_reorg", chance.randint(1, 3), [])
-                reorgs += 1
-            await node.ask("evm_mine")
-            await minting.recover()
-            status = await minting.status()
-            if not status.queued and not status.open_transactions:
-                break
-            await asyncio.sleep(0.005)
-        assert reorgs > 3
+        assert await through_reorganisations(node, minting, chance, likely=0.3, most=15) > 3
         await shop.check_told_once(legs)
         for index in range(80):
             assert await _held(node, minting.contract, await shop.signer.address(f"customer/{index}")) == 1

@@ -38,17 +38,6 @@ from wallets.minting.requests import (
 from wallets.minting.tables import chain_tx, own_contract
 
 
-@pytest.fixture
-def chain() -> FakeChain:
-    return FakeChain()
-
-
-@pytest.fixture
-async def shop(tmp_path: Path, chain: FakeChain) -> Any:
-    async with world(tmp_path, chain) as opened:
-        yield opened
-
-
 async def test_a_mint_on_a_merchants_contract_is_made_there(shop: World, chain: FakeChain) -> None:
     chain.foreign[ARMOUR] = Foreign1155()
     await define_own(shop, a_contract(), first_token_id=77)

@@ -10,7 +10,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from tests.support.anvil import AnvilNode, anvil
-from tests.wallets.minting.lane_world import QUICK, World, world
+from tests.wallets.minting.lane_world import QUICK, World, through_reorganisations, world
 from tests.wallets.minting.own_world import ERC721_MINT, a_contract, define_own
 from tests.wallets.minting.vyper_contracts import CARDS, bytecode, send
 from wallets.minting.service import Minting, minter_addresses
@@ -46,18 +46,7 @@ async def test_reorganisations_leave_every_mint_there_made_once(tmp_path: Path) 
     async with anvil(tmp_path, "--no-mining") as node, world(tmp_path, node.client) as shop:
         minting, contract = await _opened(shop, node)
         legs = await shop.request(*(shop.a_request(customer=index) for index in range(15)))
-        reorgs = 0
-        for _ in range(1_500):
-            if chance.random() < 0.2 and reorgs < 12:
-                await node.ask("anvil_reorg", chance.randint(1, 3), [])
-                reorgs += 1
-            await node.ask("evm_mine")
-            await minting.recover()
-            status = await minting.status()
-            if not status.queued and not status.open_transactions:
-                break
-            await asyncio.sleep(0.005)
-        assert reorgs > 3
+        assert await through_reorganisations(node, minting, chance, likely=0.2, most=12) > 3
         await shop.check_told_once(legs)
         owners = [await _owner(node, contract, token_id) for token_id in range(1, 17)]
         # Every token that was made belongs to the mint that was told of it, and there is no other.
